@@ -160,9 +160,7 @@ def read_sealed(path: Path) -> dict[str, bytes]:
                 raise zipfile.BadZipFile("the members are larger than the file")
             return {info.filename: archive.read(info) for info in infos}
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise ModelError(
-            f"{shown(path)}: was doctored: {error}; get it again from where it was made"
-        ) from error
+        raise ModelError(f"{shown(path)}: was doctored: {error}; get it again from its maker") from error
 
 
 def remove_leftovers(folder: Path) -> None:

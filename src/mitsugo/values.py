@@ -82,9 +82,7 @@ class LabeledImages:
     def __post_init__(self) -> None:
         n = len(self.names)
         if self.pixels.ndim != 4 or self.pixels.dtype != np.uint8:
-            raise DataError(
-                f"pixels are {self.pixels.dtype} {self.pixels.shape}, expected uint8 (n, c, h, w)"
-            )
+            raise DataError(f"pixels: {self.pixels.dtype} {self.pixels.shape}, expected uint8 (n, c, h, w)")
         if self.labels.dtype != np.int64 or self.labels.shape != (n,) or len(self.pixels) != n:
             raise DataError(
                 f"{len(self.pixels)} images, labels {self.labels.dtype} {self.labels.shape} and {n} names: "
@@ -145,9 +143,7 @@ class Embeddings:
             raise DataError(f"a label lies outside the {len(self.class_names)} class names")
         if not np.isfinite(self.vectors).all():
             row = int(np.flatnonzero(~np.isfinite(self.vectors).all(axis=1))[0])
-            raise DataError(
-                f"the embedding of {self.names[row]} is not finite; the model that made it is unusable"
-            )
+            raise DataError(f"the embedding of {self.names[row]} is not finite; its model is unusable")
         _freeze(self)
 
     def __len__(self) -> int:

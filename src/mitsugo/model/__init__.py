@@ -1,0 +1,1 @@
+"""Batches in, embeddings out; and the one file that carries a model."""

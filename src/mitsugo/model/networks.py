@@ -1,4 +1,4 @@
-"""Networks: images in, embeddings out. A Module only where there are parameters, built from flat parameters."""
+"""Networks: images in, embeddings out; a Module only where there are parameters."""
 
 import math
 from collections.abc import Sequence
@@ -144,7 +144,7 @@ def build(architecture: Architecture) -> nn.Module:
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
     """Draw the weights of every Linear layer from `generator`, by torch's own default law.
 
-    Weights and biases are uniform in ±1/√fan_in (LeCun-like; what `nn.Linear` draws from the global generator).
+    Weights and biases are uniform in ±1/√fan_in, as `nn.Linear` draws them from the global generator.
     """
     for module in network.modules():
         if isinstance(module, nn.Linear):

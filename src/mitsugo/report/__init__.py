@@ -1,0 +1,1 @@
+"""Values in, figures and one self-contained report.html out."""

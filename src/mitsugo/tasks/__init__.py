@@ -1,0 +1,1 @@
+"""The verbs: only here do recipes meet parts."""
