@@ -3,7 +3,7 @@
 Each is a frozen value that is validated once, at birth; its arrays are made read-only.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 
 from .errors import DataError, UsageError
 
-__all__ = ["Embeddings", "LabeledImages", "Neighbor", "Neighbors", "Score", "Scores", "Split", "Verdict"]
+__all__ = [
+    "Embeddings",
+    "Epoch",
+    "LabeledImages",
+    "Neighbor",
+    "Neighbors",
+    "Position",
+    "Score",
+    "Scores",
+    "Split",
+    "Verdict",
+]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,6 +183,44 @@ class Neighbors:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """What one finished epoch was: a line of history.jsonl and a point on the curves.
+
+    Losses are the mean of the batch means; `seconds` and `core_seconds` are of training alone.
+    """
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    learning_rate: float
+    seconds: float
+    core_seconds: float
+    images: int
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """How far training has come: enough, with the weights and the optimiser, to go on to the bit.
+
+    Args:
+        epochs: finished epochs.
+        batches: finished batches of the epoch that is under way.
+        loss_sum: the sum of their mean losses.
+        images: how many images went through the network in them.
+        seconds: what they took.
+        core_seconds: likewise, of all cores.
+    """
+
+    epochs: int = 0
+    batches: int = 0
+    loss_sum: float = 0.0
+    images: int = 0
+    seconds: float = 0.0
+    core_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """A number that never stands without its 95 % interval and its n."""
 
@@ -235,9 +284,9 @@ class Verdict:
 
 
 def _freeze(value: object) -> None:
-    for field in fields(value):  # type: ignore[arg-type]
-        array = getattr(value, field.name)
+    for slot in fields(value):  # type: ignore[arg-type]
+        array = getattr(value, slot.name)
         if isinstance(array, np.ndarray) and array.flags.writeable:
             view = array.view()
             view.flags.writeable = False
-            object.__setattr__(value, field.name, view)
+            object.__setattr__(value, slot.name, view)
