@@ -73,13 +73,13 @@ def test_an_epochs_loss_is_the_mean_of_its_batch_means_taken_while_training():
 def test_each_epoch_runs_at_its_own_rate():
     parts = training([1.0], rate=lambda epoch: 10.0**-epoch)
     assert [epoch.learning_rate for epoch in epochs_of(run(parts, 3))] == [0.1, 0.01, 0.001]
-    assert float(parts.network.w) == pytest.approx(0.111)
+    assert parts.network.w.item() == pytest.approx(0.111)
 
 
 def test_start_epoch_advances_the_schedule_and_the_total_stays_final():
     parts = training([1.0], rate=lambda epoch: 10.0**-epoch)
     assert [epoch.epoch for epoch in epochs_of(run(parts, 3, Position(epochs=2)))] == [3]
-    assert float(parts.network.w) == pytest.approx(0.001)
+    assert parts.network.w.item() == pytest.approx(0.001)
 
 
 def test_the_told_loss_is_the_mean_since_the_last_telling():
@@ -101,7 +101,7 @@ def test_going_on_from_any_batch_ends_where_an_uninterrupted_run_does():
                 break
         rest = epochs_of(run(parts, 2, position))
         assert [e.train_loss for e in rest] == [e.train_loss for e in expected][-len(rest) :]
-        assert float(parts.network.w) == float(whole.network.w)
+        assert parts.network.w.item() == whole.network.w.item()
 
 
 def test_a_tuples_first_item_is_the_loss_and_a_target_is_handed_on():
@@ -167,7 +167,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step_is_taken(value):
         ModelError, match=r"the loss is (nan|-?inf) in epoch 1, batch 1; this step was not taken"
     ):
         list(run(parts, 1))
-    assert float(parts.network.w) == 1.0
+    assert parts.network.w.item() == 1.0
 
 
 def test_fit_returns_both_lists_and_tells_as_it_goes():
@@ -183,4 +183,4 @@ def test_fit_returns_both_lists_and_tells_as_it_goes():
 def test_zero_epochs_train_nothing():
     parts = training([1.0])
     assert list(run(parts, 0)) == []
-    assert float(parts.network.w) == 0.0
+    assert parts.network.w.item() == 0.0
