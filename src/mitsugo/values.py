@@ -106,12 +106,25 @@ class LabeledImages:
                 f"labels run from {self.labels.min()} to {self.labels.max()}, "
                 f"but there are {len(self.class_names)} class names"
             )
-        if self.groups is not None and self.groups.shape != (n,):
-            raise DataError(f"groups have shape {self.groups.shape}, expected ({n},)")
+        if self.groups is not None and (self.groups.shape != (n,) or self.groups.dtype != np.int64):
+            raise DataError(f"groups are {self.groups.dtype} {self.groups.shape}, expected int64 ({n},)")
+        parts = () if self.split is None else (self.split.train, self.split.validation, self.split.test)
+        if any(part.max(initial=-1) >= n for part in parts):
+            raise DataError(f"the split names images beyond the {n} that there are")
         _freeze(self)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def take(self, indices: NDArray[np.int64]) -> "LabeledImages":
+        """Return the images of these indices, in their order, without a split."""
+        return LabeledImages(
+            pixels=self.pixels[indices],
+            labels=self.labels[indices],
+            class_names=self.class_names,
+            names=tuple(self.names[i] for i in indices.tolist()),
+            groups=None if self.groups is None else self.groups[indices],
+        )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -1,0 +1,220 @@
+"""The command line: a thin door. Parse, one task, print; data on stdout, talk on stderr."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.exceptions
+
+from . import __version__, terminal
+from .errors import MitsugoError, ResourceError, UsageError
+
+app = typer.Typer(
+    name="mitsugo",
+    help="Teach a computer to tell images apart: triplets in, an embedding and an honest accuracy out.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors and warnings on stderr.")]
+Source = Annotated[str, typer.Argument(help="mnist, digits or a folder of IDX files; see `mitsugo sources`.")]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder or a .mitsugo file.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; CUDA is taken where it is present.")]
+
+
+@app.command()
+def train(
+    source: Source,
+    recipe: Annotated[str | None, typer.Option(help="See `mitsugo recipes`; the default is article.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; default runs/SOURCE-RECIPE.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="The final total.")] = None,
+    dimension: Annotated[int | None, typer.Option(help="d of the embedding; 2 is drawn directly.")] = None,
+    margin: Annotated[float | None, typer.Option(help="How much farther the negative must be.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Triplets or pairs a batch.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam, before the decay.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same bits; default 0.")] = None,
+    device: Device = None,
+    start_epoch: Annotated[int | None, typer.Option(help="Advance the schedule by so many epochs.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, or start it.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train on SOURCE; leave a model, its scores, the curves and a report in a run folder."""
+    from .tasks.train import TrainOptions
+    from .tasks.train import train as task
+
+    options = TrainOptions(
+        source=source, recipe=recipe, out=out, epochs=epochs, dimension=dimension, margin=margin,
+        batch_size=batch_size, learning_rate=learning_rate, seed=seed, device=device,
+        start_epoch=start_epoch, resume=resume, overwrite=overwrite,
+    )  # fmt: skip
+    with terminal.talking(quiet=quiet) as talk:
+        trained = task(options, talk)
+    paths = {"run": str(trained.run), "bundle": str(trained.bundle), "report": str(trained.report)}
+    document = {**paths, **trained.summary}
+    _answer(document, json_, lambda: terminal.trained(document))
+
+
+@app.command()
+def compare(
+    source: Source,
+    recipes: Annotated[
+        str, typer.Option(help="Two or more, with commas; article:epochs=0 changes a setting.")
+    ] = "raw-pixels,article-siamese,article",
+    seeds: Annotated[int, typer.Option(help="How many seeds each recipe is trained with.", min=1)] = 3,
+    epochs: Annotated[int | None, typer.Option(help="The same total for every recipe that trains.")] = None,
+    device: Device = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare recipes on SOURCE in one table, with intervals; "cannot tell" where it cannot be told."""
+    from .tasks.compare import compare as task
+
+    with terminal.talking(quiet=quiet) as talk:
+        comparison = task(source, recipes.split(","), seeds=seeds, epochs=epochs, device=device, talk=talk)
+    _answer(comparison, json_, lambda: terminal.compared(comparison))
+
+
+@app.command()
+def evaluate(
+    model: ModelPath, source: Source, device: Device = None, json_: Json = False, quiet: Quiet = False
+) -> None:
+    """Score a model's gallery on the test part of SOURCE, or on all of it where it has none."""
+    from .tasks.evaluate import evaluate as task
+
+    with terminal.talking(quiet=quiet) as talk:
+        document = task(model, source, device=device, talk=talk)
+    _answer(document, json_, lambda: terminal.evaluated(document))
+
+
+@app.command()
+def embed(
+    model: ModelPath,
+    source: Source,
+    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    device: Device = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Embed every image of SOURCE into an .npz file: vectors, labels, class names, names, fingerprint."""
+    from .tasks.embed import embed as task
+
+    with terminal.talking(quiet=quiet) as talk:
+        document = task(model, source, out, device=device, talk=talk)
+    _answer(document, json_, lambda: f"{document['images']:,} images in {document['dimension']}-d: {out}")
+
+
+@app.command()
+def inspect(
+    model: ModelPath,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    neighbors: Annotated[int, typer.Option("-k", "--neighbors", help="How many vote.", min=1, max=1000)] = 5,
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Resize images of another size, and say so.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Say what each image shows, by the vote of its nearest neighbours, and show them."""
+    from .tasks.inspect import inspect as task
+
+    verdicts = task(model, images, k=neighbors, resize=resize)
+    _answer(verdicts, json_, lambda: terminal.inspected(verdicts))
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="One recipe, in full.")] = None, json_: Json = False
+) -> None:
+    """List the recipes, or say what one holds."""
+    from .recipes import RECIPES, named
+
+    if name is None:
+        listed = {recipe.name: recipe.what for recipe in RECIPES.values()}
+        _answer(listed, json_, lambda: terminal.pairs(listed))
+    else:
+        held = named(name).plain()
+        _answer(held, json_, lambda: terminal.pairs(held))
+
+
+@app.command()
+def sources(json_: Json = False) -> None:
+    """List what can be named as SOURCE."""
+    from .data.sources import described
+
+    listed = {source.name: source.what for source in described()}
+    _answer(listed, json_, lambda: terminal.pairs(listed))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mitsugo {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="With --debug an error shows its traceback. Exit codes: docs/reference/errors.md.")
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _answer(document: Any, as_json: bool, text: Callable[[], str]) -> None:  # noqa: ANN401 - JSON
+    typer.echo(json.dumps(document, ensure_ascii=False, allow_nan=False) if as_json else text())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; return the exit code, print an error as one line on stderr.
+
+    Exit codes: 0 done, 2 usage, 3 data, 4 model or bundle, 5 machine, 6 gallery store, 130 and 143 signals.
+    """
+    debug = "--debug" in arguments
+    try:
+        code = app([word for word in arguments if word != "--debug"] or ["--help"], standalone_mode=False)
+    except KeyboardInterrupt:
+        return _failed("stopped by SIGINT", 128 + signal.SIGINT)
+    except MemoryError:
+        return _failed("the memory is full; try a smaller --batch-size", ResourceError.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        return _failed(*_told(error))
+    return code if isinstance(code, int) else 0
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    message = " ".join(str(error).split())
+    if isinstance(error, MitsugoError):
+        return message, error.exit_code
+    if isinstance(error, typer.exceptions.TyperException):
+        message = " ".join(error.format_message().split())
+        return f"{message.rstrip('.')}; see --help", UsageError.exit_code
+    if isinstance(error, typer.exceptions.Abort):
+        return "stopped", 128 + signal.SIGINT
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "the reader of stdout went away", ResourceError.exit_code
+    if "can't allocate memory" in message or "out of memory" in message.lower():
+        return "the memory is full; try a smaller --batch-size", ResourceError.exit_code
+    return f"this is a fault of mitsugo: {type(error).__name__}: {message}; --debug shows where", 1
+
+
+def _failed(message: str, code: int) -> int:
+    typer.echo(f"mitsugo: {message}", err=True)
+    return code

@@ -1,0 +1,226 @@
+"""The run folder: what a training leaves behind; a kill at any instant leaves the last good state.
+
+run.json            what was run: recipe, source, split, seeds, versions, machine
+history.jsonl       a line an epoch, and a line wherever it was resumed
+checkpoint.mitsugo  weights, optimiser and position: what --resume goes on from
+model.mitsugo       the bundle
+scores.json         the accuracy with its intervals
+*.png, report.html  the pictures
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import safetensors
+import safetensors.torch
+
+from .errors import ModelError, ResourceError, UsageError, shown
+from .files import append_line, read_sealed, reason, remove_leftovers, replacing, write_bytes, write_sealed
+from .shapes import Tensor
+from .values import Epoch, Position
+
+__all__ = ["Checkpoint", "RunFolder", "opened"]
+
+SCHEMA = 1
+RUN, HISTORY, CHECKPOINT, BUNDLE, SCORES = (
+    "run.json",
+    "history.jsonl",
+    "checkpoint.mitsugo",
+    "model.mitsugo",
+    "scores.json",
+)
+PICTURES = ("loss_curves.png", "embedding.png", "confusion.png", "mistakes.png", "report.html")
+LOCK = ".lock"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """Where a training stands.
+
+    Args:
+        tensors: weights and the optimiser's state, by name.
+        position: how far it has come.
+        history: the finished epochs.
+    """
+
+    tensors: Mapping[str, Tensor]
+    position: Position
+    history: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder that is ours alone while the lock is held."""
+
+    path: Path
+
+    @property
+    def bundle(self) -> Path:
+        """Where the model lies."""
+        return self.path / BUNDLE
+
+    @property
+    def report(self) -> Path:
+        """Where the report lies."""
+        return self.path / "report.html"
+
+    def description(self) -> dict[str, Any] | None:
+        """Return run.json, or None where no run was begun."""
+        return self._read_json(RUN)
+
+    def describe(self, description: Mapping[str, Any]) -> None:
+        """Write run.json."""
+        self._write_json(RUN, {"schema": SCHEMA, **description})
+
+    def scores(self) -> dict[str, Any] | None:
+        """Return scores.json, or None where the run was never finished."""
+        return self._read_json(SCORES)
+
+    def write_scores(self, scores: Mapping[str, Any]) -> None:
+        """Write scores.json; its presence, with its epochs, says that the run is finished."""
+        self._write_json(SCORES, scores)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Put a checkpoint in the place of the last one."""
+        state = {
+            "schema": SCHEMA,
+            "position": asdict(checkpoint.position),
+            "history": [asdict(epoch) for epoch in checkpoint.history],
+        }
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+        write_sealed(
+            self.path / CHECKPOINT,
+            {"state.json": json.dumps(state).encode(), "state.safetensors": safetensors.torch.save(tensors)},
+        )
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return the last checkpoint, or None where there is none yet.
+
+        Raises:
+            ModelError: it is damaged or of another version of mitsugo.
+        """
+        path = self.path / CHECKPOINT
+        if not path.exists():
+            return None
+        members = read_sealed(path)
+        try:
+            state = json.loads(members["state.json"])
+            if state["schema"] != SCHEMA:
+                raise ModelError(
+                    f"{shown(path)}: has schema {state['schema']}, this mitsugo reads {SCHEMA}; "
+                    f"go on with the version that wrote it"
+                )
+            return Checkpoint(
+                tensors=safetensors.torch.load(members["state.safetensors"]),
+                position=Position(**state["position"]),
+                history=tuple(Epoch(**epoch) for epoch in state["history"]),
+            )
+        except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+            raise ModelError(
+                f"{shown(path)}: is no checkpoint of mitsugo; train again with --overwrite"
+            ) from error
+
+    def append(self, epoch: Epoch) -> None:
+        """Add a finished epoch to history.jsonl."""
+        append_line(self.path / HISTORY, _line(epoch))
+
+    def resume_history(self, checkpoint: Checkpoint) -> None:
+        """Make history.jsonl tell the finished epochs, their lines kept, and say where it went on.
+
+        A kill can fall between the checkpoint and the line, or inside the line: what is missing is added,
+        what is torn is dropped.
+        """
+        path = self.path / HISTORY
+        kept, told = [], set()
+        if path.exists():
+            for line in path.read_bytes().split(b"\n"):
+                with contextlib.suppress(ValueError):
+                    entry = json.loads(line)
+                    if "epoch" not in entry or entry["epoch"] <= checkpoint.position.epochs:
+                        kept.append(line)
+                        told.add(entry.get("epoch"))
+        kept += [_line(epoch).encode() for epoch in checkpoint.history if epoch.epoch not in told]
+        resumed = {"resumed_after_epoch": checkpoint.position.epochs, "batches": checkpoint.position.batches}
+        kept.append(json.dumps(resumed).encode())
+        write_bytes(path, b"\n".join(kept) + b"\n")
+
+    def clear(self) -> None:
+        """Remove what a run left here, and nothing else; run.json goes last."""
+        for name in (*PICTURES, SCORES, BUNDLE, CHECKPOINT, HISTORY, RUN):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _read_json(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        if not path.exists():
+            return None
+        try:
+            content = json.loads(path.read_bytes())
+            if not isinstance(content, dict):
+                raise TypeError(name)
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"{shown(path)}: is damaged; train again with --overwrite") from error
+        except OSError as error:
+            raise ModelError(f"{shown(path)}: cannot be read: {reason(error)}") from error
+        return content
+
+    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        with replacing(self.path / name) as file:
+            file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+@contextlib.contextmanager
+def opened(path: Path, *, resume: bool, overwrite: bool) -> Iterator[RunFolder]:
+    """Open a run folder for one writer; it is made where there is none.
+
+    Raises:
+        UsageError: the folder holds another run, or files that are no run at all.
+        ResourceError: another process trains into it, or it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"--out {shown(path)}: cannot be made: {reason(error)}; choose another folder"
+        ) from error
+    _check_content(path, resume=resume, overwrite=overwrite)
+    lock = filelock.FileLock(path / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise ResourceError(
+            f"--out {shown(path)}: another process is training into it; wait for it, or choose another folder"
+        ) from error
+    except OSError as error:
+        raise ResourceError(
+            f"--out {shown(path)}: cannot be written: {reason(error)}; choose another folder"
+        ) from error
+    try:
+        remove_leftovers(path)
+        folder = RunFolder(path)
+        if overwrite:
+            folder.clear()
+        yield folder
+    finally:
+        lock.release()
+
+
+def _check_content(path: Path, *, resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise UsageError("--resume goes on and --overwrite begins anew: give one of them")
+    names = {entry.name for entry in path.iterdir()} - {LOCK}
+    if RUN not in names and any(not name.startswith(".") for name in names):
+        raise UsageError(f"--out {shown(path)}: holds files that are no run; choose an empty or a new folder")
+    if RUN in names and not (resume or overwrite):
+        raise UsageError(
+            f"--out {shown(path)}: holds another run; go on with it by --resume, "
+            f"replace it by --overwrite, or choose another folder"
+        )
+
+
+def _line(epoch: Epoch) -> str:
+    return json.dumps(asdict(epoch))

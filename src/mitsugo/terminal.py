@@ -1,0 +1,173 @@
+"""What a person reads in a terminal: progress and talk on stderr, results as plain text."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from .tasks.talk import Talk
+    from .training import Progress
+    from .values import Epoch
+
+__all__ = ["compared", "evaluated", "inspected", "pairs", "talking", "trained"]
+
+SCORE_NAMES = {
+    "knn_accuracy": "5-NN accuracy",
+    "precision_at_1": "1-NN accuracy",
+    "silhouette": "silhouette",
+    "between_within": "between / within",
+}
+PERCENT = {"knn_accuracy", "precision_at_1"}
+
+
+class _Lines:
+    """Plain lines, for logs and pipes."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def say(self, sentence: str) -> None:
+        if not self._quiet:
+            print(sentence, file=sys.stderr, flush=True)
+
+    def warn(self, sentence: str) -> None:
+        print(f"mitsugo: warning: {sentence}", file=sys.stderr, flush=True)
+
+    def progress(self, progress: "Progress", epochs: int) -> None:
+        if progress.loss is not None:
+            self.say(f"epoch {progress.epoch}/{epochs}  batch {progress.batch:4d}  loss {progress.loss:.4f}")
+
+    def epoch(self, epoch: "Epoch", epochs: int) -> None:
+        self.say(_epoch_line(epoch, epochs))
+
+
+class _Bar(_Lines):
+    """A progress bar for a person who watches."""
+
+    def __init__(self, bar: "Bar", task: "TaskID") -> None:
+        super().__init__(quiet=False)
+        self._bar = bar
+        self._task = task
+        self._batches = 0
+
+    def say(self, sentence: str) -> None:
+        self._bar.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+    def progress(self, progress: "Progress", epochs: int) -> None:
+        self._batches = max(self._batches, progress.batch + 1)
+        if progress.loss is not None:
+            within = progress.batch / self._batches if progress.epoch > 1 else 0.0
+            self._bar.update(
+                self._task,
+                description=f"epoch {progress.epoch}/{epochs}  loss {progress.loss:.4f}",
+                completed=progress.epoch - 1 + within,
+                total=epochs,
+                visible=True,
+            )
+
+    def epoch(self, epoch: "Epoch", epochs: int) -> None:
+        super().epoch(epoch, epochs)
+        self._bar.update(self._task, completed=epoch.epoch, total=epochs, visible=epoch.epoch < epochs)
+
+
+@contextlib.contextmanager
+def talking(*, quiet: bool) -> "Iterator[Talk]":
+    """Listen to a task: a progress bar where stderr is a terminal, else plain lines there."""
+    if quiet or not sys.stderr.isatty():
+        yield _Lines(quiet=quiet)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield _Bar(bar, bar.add_task("", total=None, visible=False))
+
+
+def trained(document: Mapping[str, Any]) -> str:
+    """Return what a finished training says."""
+    return "\n".join(
+        (
+            *_scores(document["scores"]),
+            f"trained   {document['epochs']} epochs in {document['seconds']:.1f} s, seed {document['seed']}",
+            f"model   {document['bundle']}",
+            f"report  {document['report']}",
+        )
+    )
+
+
+def compared(comparison: Mapping[str, Any]) -> str:
+    """Return the table of a comparison, and what can be told from it."""
+    header = ("recipe", "5-NN, %", "1-NN, %", "silhouette", "between/within", "epochs", "images", "core-s")
+    rows = [
+        (
+            row["name"],
+            _interval(row["knn_accuracy"], 100, 2),
+            f"{100 * row['precision_at_1']['value']:.2f}",
+            f"{row['silhouette']['value']:.3f}",
+            f"{row['between_within']['value']:.2f}",
+            str(row["epochs"]),
+            f"{row['images_seen']:,}",
+            f"{row['core_seconds']:.1f}",
+        )
+        for row in comparison["recipes"]
+    ]
+    lines = (header, *rows)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    return "\n".join((*table, "", *map(_told, comparison["pairs"]), "", comparison["how"]))
+
+
+def _told(pair: Mapping[str, Any]) -> str:
+    scaled = {"value": pair["difference"], "low": pair["low"], "high": pair["high"]}
+    verdict = "cannot tell" if pair["verdict"] == "cannot tell" else f"{pair['one']} is {pair['verdict']}"
+    difference = _interval(scaled, 100, 2)
+    return f"{pair['one']} - {pair['other']}: {difference} points, p = {pair['p_holm']:.4f}: {verdict}"
+
+
+def evaluated(document: Mapping[str, Any]) -> str:
+    """Return the scores of a model on a source."""
+    return "\n".join((f"{document['model']} on {document['source']}", *_scores(document["scores"])))
+
+
+def inspected(verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """Return verdicts with their evidence, one block an image."""
+    blocks = []
+    for verdict in verdicts:
+        lines = [f"{verdict['image']}: {verdict['label']}  ({verdict['agreement']:.0%} of the neighbours)"]
+        lines += [f"  {n['distance']:10.4f}  {n['label']}  {n['name']}" for n in verdict["neighbors"]]
+        lines += [f"  note: {warning}" for warning in verdict["warnings"]]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def pairs(content: Mapping[str, object]) -> str:
+    """Return names and what they hold, in two columns."""
+    width = max(map(len, content), default=0)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in content.items())
+
+
+def _interval(score: Mapping[str, Any], scale: float, digits: int) -> str:
+    value, low, high = (f"{scale * score[key]:.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def _epoch_line(event: "Epoch", epochs: int) -> str:
+    return (
+        f"epoch {event.epoch}/{epochs}  training loss {event.train_loss:.4f}  "
+        f"validation loss {event.validation_loss:.4f}  rate {event.learning_rate:g}  {event.seconds:.1f} s"
+    )
+
+
+def _scores(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for name, title in SCORE_NAMES.items():
+        score = scores[name]
+        scale, unit, digits = (100, " %", 2) if name in PERCENT else (1, "", 3)
+        interval = _interval(score, scale, digits).replace(" (", f"{unit}  (").removesuffix(")")
+        lines.append(f"{title:<17} {interval}, n = {score['n']:,})")
+    return lines
