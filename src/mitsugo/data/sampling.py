@@ -149,7 +149,7 @@ def gathered(
     target = None if draw.same is None else torch.from_numpy(draw.same).to(pixels.device)
     for start in range(skip * batch_size, len(rows), batch_size):
         chosen = rows[start : start + batch_size]
-        images = prepare(pixels[chosen.T.reshape(-1)])
+        images = prepare(pixels.index_select(0, chosen.T.reshape(-1)))
         yield (
             images.chunk(chosen.shape[1]),
             None if target is None else target[start : start + batch_size],

@@ -199,9 +199,9 @@ def _interrupted(number: int, run: _Run, position: Position) -> Interrupted:
 
 def _opening(run: _Run) -> str:
     channels, height, width = run.images.image_shape
+    source, plan = run.description["source"]["name"], run.plan
     return (
-        f"{run.plan.recipe.name} on {run.description['source']['name']}: "
-        f"{len(run.split.train):,} training and {len(run.split.test):,} test images of {width}x{height}x{channels}, "
-        f"{len(run.images.class_names)} classes; {run.plan.recipe.epochs} epochs, seed {run.plan.seed}, "
-        f"{run.plan.device}, {run.plan.threads} threads"
+        f"{plan.recipe.name} on {source}: {len(run.split.train):,} training and {len(run.split.test):,} test "
+        f"images of {width}x{height}x{channels}, {len(run.images.class_names)} classes; "
+        f"{plan.recipe.epochs} epochs, seed {plan.seed}, {plan.device}, {plan.threads} threads"
     )

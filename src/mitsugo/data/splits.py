@@ -1,0 +1,77 @@
+"""Which images train, and which ones tell what was learnt."""
+
+import math
+
+import numpy as np
+
+from ..errors import DataError, UsageError
+from ..shapes import Int64, Labels
+from ..values import LabeledImages, Split
+
+__all__ = ["article_split", "stratified_split"]
+
+TEST_SHARE = 0.2
+
+
+def stratified_split(
+    labels: Labels, test_share: float, seed: int
+) -> tuple[Int64[np.ndarray, " train"], Int64[np.ndarray, " test"]]:
+    """Draw a test part that holds the same share of every class.
+
+    A class of n images gives floor(n * test_share + 1/2) of them to the test part, yet at least one and at
+    most n - 1, so that a class of two or more stands on both sides; a class of one stays with the training
+    images.
+
+    Args:
+        labels: int64 (n,).
+        test_share: above 0 and below 1.
+        seed: of the draw, which depends on nothing else; at least 0.
+
+    Returns:
+        The indices of the training and of the test images, each ascending.
+
+    Raises:
+        UsageError: a share or a seed out of range.
+
+    >>> train, test = stratified_split(np.array([0, 0, 0, 0, 1, 1]), 0.25, seed=0)
+    >>> len(train), len(test)
+    (4, 2)
+    """
+    if not 0 < test_share < 1:
+        raise UsageError(f"a test share of {test_share}: expected more than 0 and less than 1")
+    if seed < 0:
+        raise UsageError(f"a seed of {seed}: expected 0 or more")
+    generator = np.random.default_rng(seed)
+    by_class = np.argsort(labels, kind="stable")
+    _, counts = np.unique(labels, return_counts=True)
+    in_test = np.zeros(len(labels), dtype=np.bool_)
+    end = 0
+    for count in counts.tolist():
+        start, end = end, end + count
+        share = min(max(math.floor(count * test_share + 0.5), 1), count - 1)
+        in_test[generator.permutation(by_class[start:end])[:share]] = True
+    return np.flatnonzero(~in_test), np.flatnonzero(in_test)
+
+
+def article_split(images: LabeledImages, seed: int) -> Split:
+    """Split as the walk-through does: its curves are drawn on the test images, and nothing is chosen by them.
+
+    The source's own training and test parts are taken where it has them (a validation part of its own is left
+    out), else 80 % of each class train and 20 % test. Validation is the test part itself.
+
+    Raises:
+        DataError: there are no images.
+    """
+    if len(images) == 0:
+        raise DataError("there are no images to split; name a source that has some")
+    if images.split is not None:
+        train, test, how = images.split.train, images.split.test, images.split.how
+    else:
+        train, test = stratified_split(images.labels, TEST_SHARE, seed)
+        how = f"drawn with seed {seed}: 80 % of each class to train on, 20 % to test on"
+    return Split(
+        train=train,
+        validation=test,
+        test=test,
+        how=f"{how}; validation is the test part, and nothing is chosen by it",
+    )
