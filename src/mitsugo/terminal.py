@@ -108,8 +108,8 @@ def compared(comparison: Mapping[str, Any]) -> str:
             row["name"],
             _interval(row["knn_accuracy"], 100, 2),
             f"{100 * row['precision_at_1']['value']:.2f}",
-            f"{row['silhouette']['value']:.3f}",
-            f"{row['between_within']['value']:.2f}",
+            f"{row['silhouette']['value']:.3f}" if "silhouette" in row else "-",
+            f"{row['between_within']['value']:.2f}" if "between_within" in row else "-",
             str(row["epochs"]),
             f"{row['images_seen']:,}",
             f"{row['core_seconds']:.1f}",
@@ -165,8 +165,8 @@ def _epoch_line(event: "Epoch", epochs: int) -> str:
 
 def _scores(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = []
-    for name, title in SCORE_NAMES.items():
-        score = scores[name]
+    for name, score in scores.items():
+        title = SCORE_NAMES[name]
         scale, unit, digits = (100, " %", 2) if name in PERCENT else (1, "", 3)
         interval = _interval(score, scale, digits).replace(" (", f"{unit}  (").removesuffix(")")
         lines.append(f"{title:<17} {interval}, n = {score['n']:,})")

@@ -253,17 +253,18 @@ class Score:
 class Scores:
     """What a model is worth on queries that it was not trained on.
 
-    `confusion` is int64 (classes, classes): row the true class, column the predicted one, by k = 5.
+    `silhouette` and `between_within` are None where there are too few images, or too few places in space, for
+    them. `confusion` is int64 (classes, classes): row the true class, column the predicted one, by k = 5.
     """
 
     knn_accuracy: Score
     precision_at_1: Score
-    silhouette: Score
-    between_within: Score
+    silhouette: Score | None
+    between_within: Score | None
     confusion: NDArray[np.int64]
 
     def numbers(self) -> dict[str, Score]:
-        """Return the scores that are numbers, by name, in order."""
+        """Return the scores that there are, by name, in order."""
         return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Score)}
 
 

@@ -292,8 +292,10 @@ def test_more_images_than_one_chunk_are_all_seen():
 # What can be trained on
 
 
-def test_two_images_of_two_classes_are_enough():
-    check_trainable(labeled([0, 1, 0, 1, 0]), split([0, 1, 2, 3], [4]))
+def test_five_images_of_two_classes_are_enough_and_four_are_not():
+    check_trainable(labeled([0, 1, 0, 1, 0, 0]), split([0, 1, 2, 3, 4], [5]))
+    with pytest.raises(DataError, match="there are 4 training images: five neighbours vote"):
+        check_trainable(labeled([0, 1, 0, 1, 0]), split([0, 1, 2, 3], [4]))
 
 
 def test_one_class_only():

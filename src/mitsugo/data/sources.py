@@ -34,6 +34,7 @@ MNIST_SHA256 = {
 
 LIST_THEM = "`mitsugo sources` lists what can be named"
 NAMES_IN_A_MESSAGE = 5
+FEWEST = 5
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def check_trainable(images: LabeledImages, split: Split) -> None:
 
     Raises:
         DataError: a part of the split is empty or names an image that is not there; the training part has one
-            class only, or a class with fewer than two images.
+            class only, a class with fewer than two images, or fewer than five images in all.
     """
     for part in ("train", "validation", "test"):
         indices = getattr(split, part)
@@ -128,6 +129,10 @@ def check_trainable(images: LabeledImages, split: Split) -> None:
             f"{few.size} of {len(counts)} classes have fewer than two training images: "
             f"{_named(images, counts, few)}; a positive is another image of the class: "
             f"collect two or more of each, or leave the class out"
+        )
+    if split.train.size < FEWEST:
+        raise DataError(
+            f"there are {split.train.size} training images: five neighbours vote, so collect {FEWEST} or more"
         )
 
 

@@ -139,7 +139,11 @@ def _row(name: str, recipe: Recipe, trials: Sequence[_Trial]) -> dict[str, Any]:
         "images_seen": sum(epoch.images for epoch in trials[0].epochs),
         "seconds": fmean(sum(epoch.seconds for epoch in trial.epochs) for trial in trials),
         "core_seconds": fmean(sum(epoch.core_seconds for epoch in trial.epochs) for trial in trials),
-        **{score: _over_seeds([one[score] for one in numbers]) for score in numbers[0]},
+        **{
+            score: _over_seeds([one[score] for one in numbers])
+            for score in numbers[0]
+            if all(score in one for one in numbers)
+        },
     }
 
 

@@ -21,6 +21,7 @@ __all__ = ["Facts", "draw"]
 PROJECTED_POINTS = 5_000
 DIRECT_POINTS = 10_000
 MISTAKES = 24
+TRUST_NEIGHBORS = 10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,10 +70,11 @@ def _map(evaluation: Evaluation, queries: Embeddings, test: LabeledImages, seed:
     direct = vectors.shape[1] == 2
     shown = _sample(len(test), DIRECT_POINTS if direct else PROJECTED_POINTS, seed)
     flat = flatten(vectors[shown], seed)
-    if direct:
+    k = min(TRUST_NEIGHBORS, (len(shown) - 1) // 2)
+    if direct or k < 1:
         trust, mean = np.ones(len(shown)), 1.0
     else:
-        trust, mean = trustworthiness(vectors[shown], flat)
+        trust, mean = trustworthiness(vectors[shown], flat, k)
     return MapPoints(
         flat=flat,
         labels=test.labels[shown],
