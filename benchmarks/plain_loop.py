@@ -84,6 +84,6 @@ def plain_epoch(loader: DataLoader[tuple[Triplet, list[int]]], network: PlainNet
         far = (anchor - negative).pow(2).sum(1)
         loss = torch.relu(near - far + 1.0).mean()
         losses.append(loss.item())
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return sum(losses) / len(losses)

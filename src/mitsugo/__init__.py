@@ -1,3 +1,105 @@
-"""mitsugo teaches a computer to tell images apart: triplets in, an embedding and an honest accuracy out."""
+"""mitsugo teaches a computer to tell images apart: triplets in, an embedding and an honest accuracy out.
+
+>>> import mitsugo
+>>> model = mitsugo.train("digits", epochs=1)
+>>> model.embed(mitsugo.load("digits").pixels[:2]).shape
+(2, 128)
+
+Names are looked up when they are first used, so that `import mitsugo` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .data.sampling import (
+        fixed_pairs,
+        fixed_triplets,
+        gathered,
+        index_classes,
+        random_pairs,
+        random_triplets,
+    )
+    from .data.sources import load
+    from .errors import DataError, MitsugoError, ModelError, ResourceError, StoreError, UsageError
+    from .model.bundle import Model
+    from .model.networks import EmbeddingNet, PairNet, TripletNet
+    from .recipes import RECIPES, Recipe
+    from .space.losses import contrastive_loss, triplet_loss
+    from .space.metrics import evaluate
+    from .space.neighbors import nearest
+    from .tasks.models import train_model as train
+    from .training import Training, fit
+    from .values import Embeddings, LabeledImages, Neighbors, Score, Scores, Split, Verdict
+
+_HOMES = {
+    "data.sampling": (
+        "fixed_pairs",
+        "fixed_triplets",
+        "gathered",
+        "index_classes",
+        "random_pairs",
+        "random_triplets",
+    ),
+    "data.sources": ("load",),
+    "errors": ("DataError", "MitsugoError", "ModelError", "ResourceError", "StoreError", "UsageError"),
+    "model.bundle": ("Model",),
+    "model.networks": ("EmbeddingNet", "PairNet", "TripletNet"),
+    "recipes": ("RECIPES", "Recipe"),
+    "space.losses": ("contrastive_loss", "triplet_loss"),
+    "space.metrics": ("evaluate",),
+    "space.neighbors": ("nearest",),
+    "tasks.models": ("train",),
+    "training": ("Training", "fit"),
+    "values": ("Embeddings", "LabeledImages", "Neighbors", "Score", "Scores", "Split", "Verdict"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_OTHER_NAMES = {"train": "train_model"}
+
+__all__ = [  # noqa: RUF022 - in the order of the flow
+    "load",
+    "LabeledImages",
+    "Split",
+    "index_classes",
+    "random_triplets",
+    "fixed_triplets",
+    "random_pairs",
+    "fixed_pairs",
+    "gathered",
+    "EmbeddingNet",
+    "TripletNet",
+    "PairNet",
+    "triplet_loss",
+    "contrastive_loss",
+    "Training",
+    "fit",
+    "RECIPES",
+    "Recipe",
+    "train",
+    "Model",
+    "Embeddings",
+    "nearest",
+    "Neighbors",
+    "evaluate",
+    "Score",
+    "Scores",
+    "Verdict",
+    "MitsugoError",
+    "UsageError",
+    "DataError",
+    "ModelError",
+    "ResourceError",
+    "StoreError",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), _OTHER_NAMES.get(name, name))
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -127,8 +127,8 @@ def inspect(
     """Say what each image shows, by the vote of its nearest neighbours, and show them."""
     from .tasks.inspect import inspect as task
 
-    verdicts = task(model, images, k=neighbors, resize=resize)
-    _answer(verdicts, json_, lambda: terminal.inspected(verdicts))
+    document = task(model, images, k=neighbors, resize=resize)
+    _answer(document, json_, lambda: terminal.inspected(document["verdicts"]))
 
 
 @app.command()

@@ -139,7 +139,7 @@ def inspected(verdicts: Sequence[Mapping[str, Any]]) -> str:
     blocks = []
     for verdict in verdicts:
         lines = [f"{verdict['image']}: {verdict['label']}  ({verdict['agreement']:.0%} of the neighbours)"]
-        lines += [f"  {n['distance']:10.4f}  {n['label']}  {n['name']}" for n in verdict["neighbors"]]
+        lines += [f"  {n['distance']:8.4f}  {n['label']}  {n['name']}" for n in verdict["neighbors"]]
         lines += [f"  note: {warning}" for warning in verdict["warnings"]]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)

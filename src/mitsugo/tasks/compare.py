@@ -16,10 +16,9 @@ from ..recipes import Recipe, changed, parsed
 from ..shapes import Bool
 from ..space.comparison import compare_pair, holm, verdict
 from ..space.metrics import Evaluation, evaluate
-from ..training import run
 from ..values import Epoch, LabeledImages, Score, Split
 from .experiment import assemble, chosen_device, normalisation_of
-from .models import embeddings_of, finished_model
+from .models import embeddings_of, finished_model, train_through
 from .talk import SILENT, Talk
 
 __all__ = ["compare"]
@@ -117,18 +116,11 @@ def _tried(ground: _Ground, recipe: Recipe, seed: int, name: str, talk: Talk) ->
         preprocessing=normalisation_of(ground.source, ground.images, ground.split),
         device=ground.device,
     )
-    epochs = []
-    if experiment.training is not None:
-        for event in run(experiment.training, recipe.epochs):
-            if isinstance(event, Epoch):
-                epochs.append(event)
-                talk.epoch(event, recipe.epochs)
-            else:
-                talk.progress(event, recipe.epochs)
+    epochs = train_through(experiment, recipe.epochs, talk)
     model = finished_model(experiment, ground.images.take(ground.split.train), recipe)
     test = ground.images.take(ground.split.test)
     evaluation = evaluate(model.gallery, embeddings_of(model, test), seed=seed)
-    return _Trial(evaluation=evaluation, right=evaluation.predicted == test.labels, epochs=tuple(epochs))
+    return _Trial(evaluation=evaluation, right=evaluation.predicted == test.labels, epochs=epochs)
 
 
 def _row(name: str, recipe: Recipe, trials: Sequence[_Trial]) -> dict[str, Any]:

@@ -14,10 +14,8 @@ from .models import loaded_model
 __all__ = ["inspect"]
 
 
-def inspect(
-    model_path: Path, images: Sequence[Path], *, k: int = 5, resize: bool = False
-) -> list[dict[str, Any]]:
-    """Return a verdict for each image file, in order, as plain values.
+def inspect(model_path: Path, images: Sequence[Path], *, k: int = 5, resize: bool = False) -> dict[str, Any]:
+    """Return a verdict for each image file, in order, as plain values, and which model gave them.
 
     Args:
         model_path: a run folder or a bundle.
@@ -48,7 +46,11 @@ def inspect(
         pixels.append(image)
         notes.append(note)
     verdicts = model.classify(np.stack(pixels), [shown(path) for path in images], k=k)
-    return [
-        {**asdict(verdict), "warnings": [*note, *verdict.warnings]}
-        for verdict, note in zip(verdicts, notes, strict=True)
-    ]
+    return {
+        "model": str(model_path),
+        "fingerprint": model.fingerprint,
+        "verdicts": [
+            {**asdict(verdict), "warnings": [*note, *verdict.warnings]}
+            for verdict, note in zip(verdicts, notes, strict=True)
+        ],
+    }
