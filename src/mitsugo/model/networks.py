@@ -14,6 +14,7 @@ from ..shapes import Embedded, Float, Tensor
 __all__ = ["Architecture", "EmbeddingNet", "PairNet", "RawPixels", "TripletNet", "build", "initialise"]
 
 LARGEST_WIDTH = 1 << 24
+MOST_LAYERS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,12 @@ class Architecture:
         for size in (*self.image_shape, self.dimension, *self.hidden, self.image_values):
             if not 0 < size <= LARGEST_WIDTH:
                 raise ModelError(f"a network with a size of {size}: expected 1 to {LARGEST_WIDTH}")
+        if len(self.hidden) > MOST_LAYERS:
+            raise ModelError(
+                f"a network with {len(self.hidden)} hidden layers, expected at most {MOST_LAYERS}"
+            )
+        if self.name == "raw-pixels" and self.hidden:
+            raise ModelError(f"raw pixels have no hidden layers, not {self.hidden}")
         if self.name == "raw-pixels" and self.dimension != self.image_values:
             raise ModelError(
                 f"raw pixels of {self.image_values} values embed in as many dimensions, not {self.dimension}"
@@ -105,7 +112,7 @@ class TripletNet(nn.Module):
         negative: Float[Tensor, "b ..."],
     ) -> tuple[Embedded, Embedded, Embedded]:
         """Return the three embeddings, each (b, d)."""
-        a, p, n = self.embedding_net(torch.cat((anchor, positive, negative))).chunk(3)
+        a, p, n = self.embedding_net(_together(anchor, positive, negative)).chunk(3)
         return a, p, n
 
     def get_embedding(self, images: Float[Tensor, "b ..."]) -> Embedded:
@@ -125,7 +132,7 @@ class PairNet(nn.Module):
         self, one: Float[Tensor, "b ..."], other: Float[Tensor, "b ..."]
     ) -> tuple[Embedded, Embedded]:
         """Return the two embeddings, each (b, d)."""
-        e, f = self.embedding_net(torch.cat((one, other))).chunk(2)
+        e, f = self.embedding_net(_together(one, other)).chunk(2)
         return e, f
 
     def get_embedding(self, images: Float[Tensor, "b ..."]) -> Embedded:
@@ -152,3 +159,19 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
             with torch.no_grad():
                 module.weight.uniform_(-bound, bound, generator=generator)
                 module.bias.uniform_(-bound, bound, generator=generator)
+
+
+def _together(*parts: Tensor) -> Tensor:
+    """Return the parts as one batch; parts of one gathered batch are taken as it, without a copy."""
+    whole = parts[0]._base  # noqa: SLF001 - how torch names the tensor that a view is of
+    rows = sum(map(len, parts))
+    if whole is None or whole.shape != (rows, *parts[0].shape[1:]) or not whole.is_contiguous():
+        return torch.cat(parts)
+    # the same memory, read in the same order: else a transposed or repeated view would pass for its base
+    begin = whole.storage_offset()
+    for part in parts:
+        seen = (part._base is whole, part.storage_offset(), part.stride())  # noqa: SLF001
+        if seen != (True, begin, whole.stride()):
+            return torch.cat(parts)
+        begin += part.numel()
+    return whole
