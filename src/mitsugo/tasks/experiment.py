@@ -93,7 +93,9 @@ def assemble(
         dimension=recipe.dimension or values,
         hidden=recipe.hidden,
     )
-    network = build(architecture)
+    with torch.device("meta"):  # no weight is drawn from the global generator
+        network = build(architecture)
+    network.to_empty(device="cpu")
     initialise(network, torch.Generator().manual_seed(seed))
     network.to(device)
     training = None
