@@ -1,5 +1,6 @@
 """A finished run in, its pictures and its report out."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def draw(
         dimension=queries.vectors.shape[1],
         seed=facts.seed,
         epochs=facts.recipe.epochs,
-        seconds=sum(epoch.seconds for epoch in facts.history),
+        seconds=math.fsum(epoch.seconds for epoch in facts.history),
         images=len(gallery) + len(test),
         scores=evaluation.scores,
         class_names=test.class_names,

@@ -1,6 +1,7 @@
 """Train a recipe on a source into a run folder: go on where it stands, score once, draw the report."""
 
 import dataclasses
+import math
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -172,8 +173,8 @@ def _summary(model: Model, plan: Plan, history: tuple[Epoch, ...], scores: Score
         "dimension": model.architecture.dimension,
         "epochs": plan.recipe.epochs,
         "seed": plan.seed,
-        "seconds": sum(epoch.seconds for epoch in history),
-        "core_seconds": sum(epoch.core_seconds for epoch in history),
+        "seconds": math.fsum(epoch.seconds for epoch in history),
+        "core_seconds": math.fsum(epoch.core_seconds for epoch in history),
         "images_seen": sum(epoch.images for epoch in history),
         "weights_sha256": weights_sha256(model.network),
         "fingerprint": model.fingerprint,
