@@ -4,6 +4,8 @@ It is what the benchmarks compare with: it does what the walk-through does and w
 two transforms take the steps that the usual library's take for a grey image.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,21 +16,36 @@ from torch.utils.data import DataLoader, Dataset
 Triplet = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-def to_tensor(image: Image.Image) -> torch.Tensor:
-    """Return a grey PIL image as a float tensor (1, h, w) from 0 to 1, as the usual transform does."""
-    values = torch.from_numpy(np.array(image, np.uint8, copy=True))
-    values = values.view(image.size[1], image.size[0], 1).permute((2, 0, 1)).contiguous()
-    return values.to(dtype=torch.get_default_dtype()).div(255)
+class ToTensor:
+    """A grey PIL image -> a float tensor (1, h, w) from 0 to 1."""
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """Return the tensor."""
+        if not isinstance(image, Image.Image) or image.mode != "L":
+            raise TypeError(f"a grey PIL image was expected, not {type(image)}")
+        values = torch.from_numpy(np.array(image, np.uint8, copy=True))
+        values = values.view(image.size[1], image.size[0], len(image.getbands()))
+        values = values.permute((2, 0, 1)).contiguous()
+        return values.to(dtype=torch.get_default_dtype()).div(255)
 
 
-def normalize(image: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
-    """Return (image - mean) / std of a copy, as the usual transform does."""
-    image = image.clone()
-    means = torch.as_tensor(mean, dtype=image.dtype, device=image.device)
-    stds = torch.as_tensor(std, dtype=image.dtype, device=image.device)
-    if (stds == 0).any():
-        raise ValueError("a standard deviation of 0")
-    return image.sub_(means.view(-1, 1, 1)).div_(stds.view(-1, 1, 1))
+class Normalize(nn.Module):
+    """(image - mean) / std of a copy; a module, as in the usual library."""
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the normalised copy."""
+        if not image.is_floating_point() or image.ndim < 3:
+            raise TypeError(f"a float image was expected, not {image.dtype} {tuple(image.shape)}")
+        image = image.clone()
+        means = torch.as_tensor(self.mean, dtype=image.dtype, device=image.device)
+        stds = torch.as_tensor(self.std, dtype=image.dtype, device=image.device)
+        if (stds == 0).any():
+            raise ValueError("a standard deviation of 0")
+        return image.sub_(means.view(-1, 1, 1)).div_(stds.view(-1, 1, 1))
 
 
 class PlainTriplets(Dataset[tuple[Triplet, list[int]]]):
@@ -39,7 +56,7 @@ class PlainTriplets(Dataset[tuple[Triplet, list[int]]]):
         self.labels = torch.tensor(labels)
         self.classes = set(labels.tolist())
         self.of_class = {label: np.flatnonzero(labels == label) for label in self.classes}
-        self.mean, self.std = (mean,), (std,)
+        self.transforms = (ToTensor(), Normalize((mean,), (std,)))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,8 +71,11 @@ class PlainTriplets(Dataset[tuple[Triplet, list[int]]]):
         return (self._image(index), self._image(positive), self._image(negative)), []
 
     def _image(self, index: int) -> torch.Tensor:
-        image = Image.fromarray(self.images[index].numpy())
-        return normalize(to_tensor(image), self.mean, self.std)
+        image: Any = Image.fromarray(self.images[index].numpy())
+        for transform in self.transforms:
+            image = transform(image)
+        tensor: torch.Tensor = image
+        return tensor
 
 
 class PlainNet(nn.Module):

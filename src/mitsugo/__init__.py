@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         fixed_pairs,
         fixed_triplets,
         gathered,
+        generator_of,
         index_classes,
         random_pairs,
         random_triplets,
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
     from .data.sources import load
     from .errors import DataError, MitsugoError, ModelError, ResourceError, StoreError, UsageError
     from .model.bundle import Model
-    from .model.networks import EmbeddingNet, PairNet, TripletNet
+    from .model.networks import EmbeddingNet, PairNet, TripletNet, initialise
+    from .model.preprocessing import Preprocessing, measured, prepare
     from .recipes import RECIPES, Recipe
     from .space.losses import contrastive_loss, triplet_loss
     from .space.metrics import evaluate
     from .space.neighbors import nearest
     from .tasks.models import train_model as train
-    from .training import Training, fit
+    from .training import Training, fit, run
     from .values import Embeddings, LabeledImages, Neighbors, Score, Scores, Split, Verdict
 
 _HOMES = {
@@ -39,6 +41,7 @@ _HOMES = {
         "fixed_pairs",
         "fixed_triplets",
         "gathered",
+        "generator_of",
         "index_classes",
         "random_pairs",
         "random_triplets",
@@ -46,13 +49,14 @@ _HOMES = {
     "data.sources": ("load",),
     "errors": ("DataError", "MitsugoError", "ModelError", "ResourceError", "StoreError", "UsageError"),
     "model.bundle": ("Model",),
-    "model.networks": ("EmbeddingNet", "PairNet", "TripletNet"),
+    "model.networks": ("EmbeddingNet", "PairNet", "TripletNet", "initialise"),
+    "model.preprocessing": ("Preprocessing", "measured", "prepare"),
     "recipes": ("RECIPES", "Recipe"),
     "space.losses": ("contrastive_loss", "triplet_loss"),
     "space.metrics": ("evaluate",),
     "space.neighbors": ("nearest",),
     "tasks.models": ("train",),
-    "training": ("Training", "fit"),
+    "training": ("Training", "fit", "run"),
     "values": ("Embeddings", "LabeledImages", "Neighbors", "Score", "Scores", "Split", "Verdict"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -62,7 +66,11 @@ __all__ = [  # noqa: RUF022 - in the order of the flow
     "load",
     "LabeledImages",
     "Split",
+    "Preprocessing",
+    "measured",
+    "prepare",
     "index_classes",
+    "generator_of",
     "random_triplets",
     "fixed_triplets",
     "random_pairs",
@@ -71,9 +79,11 @@ __all__ = [  # noqa: RUF022 - in the order of the flow
     "EmbeddingNet",
     "TripletNet",
     "PairNet",
+    "initialise",
     "triplet_loss",
     "contrastive_loss",
     "Training",
+    "run",
     "fit",
     "RECIPES",
     "Recipe",
