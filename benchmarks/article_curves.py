@@ -4,9 +4,12 @@
 
 Trains 128-d and 2-d with several seeds, appends each finished run to a file, goes on where it was stopped,
 and says whether every epoch lies inside the band around the reference and whether the accuracy at the end is
-within 98.0 ± 0.3 % (128-d) and 95 ± 1 % (2-d). The reference is one run of one seed, so the band leaves
-room for the spread between seeds: 15 % of the training loss and 25 % of the validation loss, or
-0.004 where that is more.
+within 98.0 ± 0.3 % (128-d) and 95 ± 1 % (2-d).
+
+The reference is one run: one seed, and one draw of the validation triplets. The band is three standard
+deviations of the difference of two such runs. A training loss varies by some 4 % between seeds: 17 %. A
+validation loss varies by some 8 % between seeds and 9 % between draws of its triplets (one model, 100 draws),
+for few of the 10,000 have a hinge above 0: 50 %. Small losses get 0.004.
 """
 
 import argparse
@@ -29,7 +32,7 @@ from mitsugo.tasks.experiment import assemble, normalisation_of
 from mitsugo.tasks.models import embeddings_of, finished_model, train_through
 from mitsugo.tasks.talk import SILENT
 
-BANDS = {"train_loss": 0.15, "validation_loss": 0.25}
+BANDS = {"train_loss": 0.17, "validation_loss": 0.50}
 FLOOR = 0.004
 ACCURACY = {128: (0.980, 0.003), 2: (0.95, 0.01)}
 REFERENCE = Path(__file__).parent / "reference" / "article_curves.json"

@@ -1,6 +1,6 @@
 """One epoch of the article's experiment: a plain loop and mitsugo's, in turn, several times, in one process.
 
-    python benchmarks/article_epoch.py [--rounds 5]
+    python benchmarks/article_epoch.py [--rounds 5] [--threads 2]
 
 Prints core-seconds and wall seconds of both, their medians, and the ratio of each round.
 """
@@ -36,7 +36,10 @@ def main() -> None:
     """Measure both sides in turn and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    rounds = options.rounds
+    torch.set_num_threads(options.threads)
     images = load("mnist")
     split = article_split(images, 0)
     recipe = RECIPES["article"]
