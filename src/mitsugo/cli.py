@@ -1,18 +1,22 @@
 """The command line: a thin door. Parse, one task, print; data on stdout, talk on stderr."""
 
 import json
+import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
 import typer.exceptions
 
 from . import __version__, terminal
-from .errors import MitsugoError, ResourceError, UsageError
+from .errors import MitsugoError, ResourceError, UsageError, shown
+from .files import reason
+from .tasks.stopping import SIGNALS, stopping
 
 app = typer.Typer(
     name="mitsugo",
@@ -41,6 +45,9 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Of Adam, before the decay.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same bits; default 0.")] = None,
     device: Device = None,
+    threads: Annotated[
+        int | None, typer.Option(help="How many cores; fewer on a busy machine. Default: all.")
+    ] = None,
     start_epoch: Annotated[int | None, typer.Option(help="Advance the schedule by so many epochs.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, or start it.")
@@ -56,9 +63,9 @@ def train(
     options = TrainOptions(
         source=source, recipe=recipe, out=out, epochs=epochs, dimension=dimension, margin=margin,
         batch_size=batch_size, learning_rate=learning_rate, seed=seed, device=device,
-        start_epoch=start_epoch, resume=resume, overwrite=overwrite,
+        threads=threads, start_epoch=start_epoch, resume=resume, overwrite=overwrite,
     )  # fmt: skip
-    with terminal.talking(quiet=quiet) as talk:
+    with terminal.talking(quiet=quiet) as talk, stopping():
         trained = task(options, talk)
     paths = {"run": str(trained.run), "bundle": str(trained.bundle), "report": str(trained.report)}
     document = {**paths, **trained.summary}
@@ -80,7 +87,7 @@ def compare(
     """Compare recipes on SOURCE in one table, with intervals; "cannot tell" where it cannot be told."""
     from .tasks.compare import compare as task
 
-    with terminal.talking(quiet=quiet) as talk:
+    with terminal.talking(quiet=quiet) as talk, stopping():
         comparison = task(source, recipes.split(","), seeds=seeds, epochs=epochs, device=device, talk=talk)
     _answer(comparison, json_, lambda: terminal.compared(comparison))
 
@@ -92,7 +99,7 @@ def evaluate(
     """Score a model's gallery on the test part of SOURCE, or on all of it where it has none."""
     from .tasks.evaluate import evaluate as task
 
-    with terminal.talking(quiet=quiet) as talk:
+    with terminal.talking(quiet=quiet) as talk, stopping():
         document = task(model, source, device=device, talk=talk)
     _answer(document, json_, lambda: terminal.evaluated(document))
 
@@ -109,9 +116,10 @@ def embed(
     """Embed every image of SOURCE into an .npz file: vectors, labels, class names, names, fingerprint."""
     from .tasks.embed import embed as task
 
-    with terminal.talking(quiet=quiet) as talk:
+    with terminal.talking(quiet=quiet) as talk, stopping():
         document = task(model, source, out, device=device, talk=talk)
-    _answer(document, json_, lambda: f"{document['images']:,} images in {document['dimension']}-d: {out}")
+    said = f"{document['images']:,} images in {document['dimension']}-d: {shown(out)}"
+    _answer(document, json_, lambda: said)
 
 
 @app.command()
@@ -155,10 +163,11 @@ def sources(json_: Json = False) -> None:
     _answer(listed, json_, lambda: terminal.pairs(listed))
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         typer.echo(f"mitsugo {__version__}")
         raise typer.Exit
+    return asked
 
 
 @app.callback(epilog="With --debug an error shows its traceback. Exit codes: docs/reference/errors.md.")
@@ -171,12 +180,36 @@ def _main(
 
 
 def _answer(document: Any, as_json: bool, text: Callable[[], str]) -> None:  # noqa: ANN401 - JSON
-    typer.echo(json.dumps(document, ensure_ascii=False, allow_nan=False) if as_json else text())
+    said = json.dumps(document, ensure_ascii=False, allow_nan=False) if as_json else text()
+    try:
+        try:
+            typer.echo(said)
+        except UnicodeEncodeError:  # a terminal without these letters, or a name that is no text at all
+            typer.echo(json.dumps(document, allow_nan=False) if as_json else _escaped(said))
+    except BrokenPipeError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+        raise ResourceError("stdout: whoever read it went away; the work itself is done") from error
+    except OSError as error:
+        raise ResourceError(f"stdout: cannot be written: {reason(error)}; the work itself is done") from error
+
+
+def _escaped(said: str) -> str:
+    return said.encode("ascii", "backslashreplace").decode()
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
+    for library in ("matplotlib", "fontTools"):  # what they find worth telling is no news to our users
+        logging.getLogger(library).addHandler(logging.NullHandler())
+    for number in SIGNALS:
+        signal.signal(number, _ended)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _ended(number: int, _frame: FrameType | None) -> None:
+    """End at once: outside the tasks there is nothing to save, and a stopped import leaves wreckage."""
+    os.write(sys.stderr.fileno(), f"mitsugo: stopped by {signal.Signals(number).name}\n".encode())
+    os._exit(128 + number)
 
 
 def run(arguments: list[str]) -> int:
@@ -187,10 +220,6 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     try:
         code = app([word for word in arguments if word != "--debug"] or ["--help"], standalone_mode=False)
-    except KeyboardInterrupt:
-        return _failed("stopped by SIGINT", 128 + signal.SIGINT)
-    except MemoryError:
-        return _failed("the memory is full; try a smaller --batch-size", ResourceError.exit_code)
     except Exception as error:
         if debug:
             raise
@@ -205,13 +234,9 @@ def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, typer.exceptions.TyperException):
         message = " ".join(error.format_message().split())
         return f"{message.rstrip('.')}; see --help", UsageError.exit_code
-    if isinstance(error, typer.exceptions.Abort):
-        return "stopped", 128 + signal.SIGINT
-    if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return "the reader of stdout went away", ResourceError.exit_code
-    if "can't allocate memory" in message or "out of memory" in message.lower():
-        return "the memory is full; try a smaller --batch-size", ResourceError.exit_code
+    out_of_memory = "can't allocate memory" in message or "out of memory" in message.lower()
+    if isinstance(error, MemoryError) or out_of_memory:
+        return "the memory is full; free some, or train with a smaller --batch-size", ResourceError.exit_code
     return f"this is a fault of mitsugo: {type(error).__name__}: {message}; --debug shows where", 1
 
 

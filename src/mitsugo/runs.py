@@ -139,7 +139,7 @@ class RunFolder:
         kept, told = [], set()
         if path.exists():
             for line in path.read_bytes().split(b"\n"):
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, TypeError):
                     entry = json.loads(line)
                     if "epoch" not in entry or entry["epoch"] <= checkpoint.position.epochs:
                         kept.append(line)
@@ -149,10 +149,31 @@ class RunFolder:
         kept.append(json.dumps(resumed).encode())
         write_bytes(path, b"\n".join(kept) + b"\n")
 
+    def check_unbegun(self) -> None:
+        """Look that no epoch was finished here, where there is no checkpoint to go on from.
+
+        Raises:
+            ModelError: the history tells of epochs: the checkpoint was lost.
+        """
+        if (self.path / HISTORY).exists():
+            raise ModelError(
+                f"{shown(self.path / CHECKPOINT)}: is missing, but {HISTORY} tells of finished epochs; "
+                f"put it back, or train again with --overwrite"
+            )
+
     def clear(self) -> None:
-        """Remove what a run left here, and nothing else; run.json goes last."""
-        for name in (*PICTURES, SCORES, BUNDLE, CHECKPOINT, HISTORY, RUN):
-            (self.path / name).unlink(missing_ok=True)
+        """Remove what a run left here, and nothing else; run.json goes last.
+
+        Raises:
+            ResourceError: a file cannot be removed.
+        """
+        for name in (*PICTURES, SCORES, BUNDLE, HISTORY, CHECKPOINT, RUN):
+            try:
+                (self.path / name).unlink(missing_ok=True)
+            except OSError as error:
+                raise ResourceError(
+                    f"{shown(self.path / name)}: cannot be removed: {reason(error)}; choose another --out"
+                ) from error
 
     def _read_json(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
@@ -170,12 +191,18 @@ class RunFolder:
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         with replacing(self.path / name) as file:
-            file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+            text = json.dumps(content, indent=1, ensure_ascii=False)
+            file.write(text.encode(errors="backslashreplace") + b"\n")  # \udcff is JSON's escape, too
 
 
 @contextlib.contextmanager
 def opened(path: Path, *, resume: bool, overwrite: bool) -> Iterator[RunFolder]:
-    """Open a run folder for one writer; it is made where there is none.
+    """Open a run folder for one writer; it is made where there is none, and left as it is where there is one.
+
+    Args:
+        path: the folder.
+        resume: a run that it holds is to be gone on with.
+        overwrite: a run that it holds is to be replaced; it stands until `clear` is called.
 
     Raises:
         UsageError: the folder holds another run, or files that are no run at all.
@@ -183,11 +210,12 @@ def opened(path: Path, *, resume: bool, overwrite: bool) -> Iterator[RunFolder]:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+        names = {entry.name for entry in path.iterdir()} - {LOCK}
     except OSError as error:
         raise ResourceError(
-            f"--out {shown(path)}: cannot be made: {reason(error)}; choose another folder"
+            f"--out {shown(path)}: cannot be used: {reason(error)}; choose another folder"
         ) from error
-    _check_content(path, resume=resume, overwrite=overwrite)
+    _check_content(path, names, resume=resume, overwrite=overwrite)
     lock = filelock.FileLock(path / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -201,18 +229,14 @@ def opened(path: Path, *, resume: bool, overwrite: bool) -> Iterator[RunFolder]:
         ) from error
     try:
         remove_leftovers(path)
-        folder = RunFolder(path)
-        if overwrite:
-            folder.clear()
-        yield folder
+        yield RunFolder(path)
     finally:
         lock.release()
 
 
-def _check_content(path: Path, *, resume: bool, overwrite: bool) -> None:
+def _check_content(path: Path, names: set[str], *, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise UsageError("--resume goes on and --overwrite begins anew: give one of them")
-    names = {entry.name for entry in path.iterdir()} - {LOCK}
     if RUN not in names and any(not name.startswith(".") for name in names):
         raise UsageError(f"--out {shown(path)}: holds files that are no run; choose an empty or a new folder")
     if RUN in names and not (resume or overwrite):

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .errors import shown
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
@@ -94,8 +96,8 @@ def trained(document: Mapping[str, Any]) -> str:
         (
             *_scores(document["scores"]),
             f"trained   {document['epochs']} epochs in {document['seconds']:.1f} s, seed {document['seed']}",
-            f"model   {document['bundle']}",
-            f"report  {document['report']}",
+            f"model   {shown(document['bundle'])}",
+            f"report  {shown(document['report'])}",
         )
     )
 
@@ -106,7 +108,7 @@ def compared(comparison: Mapping[str, Any]) -> str:
     rows = [
         (
             row["name"],
-            _interval(row["knn_accuracy"], 100, 2),
+            _interval(row["knn_accuracy"], 100.0, 2),
             f"{100 * row['precision_at_1']['value']:.2f}",
             f"{row['silhouette']['value']:.3f}" if "silhouette" in row else "-",
             f"{row['between_within']['value']:.2f}" if "between_within" in row else "-",
@@ -125,13 +127,14 @@ def compared(comparison: Mapping[str, Any]) -> str:
 def _told(pair: Mapping[str, Any]) -> str:
     scaled = {"value": pair["difference"], "low": pair["low"], "high": pair["high"]}
     verdict = "cannot tell" if pair["verdict"] == "cannot tell" else f"{pair['one']} is {pair['verdict']}"
-    difference = _interval(scaled, 100, 2)
+    difference = _interval(scaled, 100.0, 2)
     return f"{pair['one']} - {pair['other']}: {difference} points, p = {pair['p_holm']:.4f}: {verdict}"
 
 
 def evaluated(document: Mapping[str, Any]) -> str:
     """Return the scores of a model on a source."""
-    return "\n".join((f"{document['model']} on {document['source']}", *_scores(document["scores"])))
+    on = f"{shown(document['model'])} on {shown(document['source'])}"
+    return "\n".join((on, *_scores(document["scores"])))
 
 
 def inspected(verdicts: Sequence[Mapping[str, Any]]) -> str:
@@ -167,7 +170,7 @@ def _scores(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = []
     for name, score in scores.items():
         title = SCORE_NAMES[name]
-        scale, unit, digits = (100, " %", 2) if name in PERCENT else (1, "", 3)
+        scale, unit, digits = (100.0, " %", 2) if name in PERCENT else (1.0, "", 3)
         interval = _interval(score, scale, digits).replace(" (", f"{unit}  (").removesuffix(")")
         lines.append(f"{title:<17} {interval}, n = {score['n']:,})")
     return lines

@@ -98,7 +98,7 @@ def run(training: Training, epochs: int, start: Position | None = None) -> Itera
         start: where to go on; its epochs only advance the schedule, as the walk-through's start_epoch does.
 
     Raises:
-        ModelError: the loss is not finite; the step is named.
+        ModelError: the loss is not finite; the step is named, or the epoch after which validation found it.
     """
     start = start or Position()
     for epoch in range(start.epochs + 1, epochs + 1):
@@ -107,7 +107,7 @@ def run(training: Training, epochs: int, start: Position | None = None) -> Itera
             group["lr"] = rate
         done = yield from _train_epoch(training, epoch, start if epoch == start.epochs + 1 else Position())
         metrics = {f"train_{metric.name}": metric.value() for metric in training.metrics}
-        validation_loss = _validate(training)
+        validation_loss = _validate(training, epoch)
         metrics |= {f"validation_{metric.name}": metric.value() for metric in training.metrics}
         yield Epoch(
             epoch=epoch,
@@ -182,7 +182,7 @@ def _finite(loss: float, epoch: int, batch: int) -> float:
     return loss
 
 
-def _validate(training: Training) -> float:
+def _validate(training: Training, epoch: int) -> float:
     training.network.eval()
     _reset(training.metrics)
     total, batches = 0.0, 0
@@ -190,6 +190,11 @@ def _validate(training: Training) -> float:
         for inputs, target in training.validation_batches():
             loss, _ = _forward(training, inputs, target)
             total, batches = total + loss.item(), batches + 1
+    if not math.isfinite(total):
+        raise ModelError(
+            f"the validation loss is {total} after epoch {epoch}: its steps broke the network, "
+            f"which was not saved. Try a smaller --learning-rate or look for broken images"
+        )
     return total / max(batches, 1)
 
 

@@ -77,6 +77,7 @@ def compare(
         raise UsageError(f"--recipes {','.join(recipes)}: names {len(recipes)}, expected two or more")
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: expected 1 or more")
+    recipes = [text.strip() for text in recipes]
     chosen = [_with_epochs(parsed(text), text, epochs) for text in recipes]
     images = load(source)
     split = article_split(images, 0)

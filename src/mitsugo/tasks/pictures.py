@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import shown
 from ..recipes import Recipe
 from ..report.content import EpochPoint, MapPoints, Mistake, NearImage, ReportContent
 from ..report.page import write_report
@@ -45,7 +46,7 @@ def draw(
 ) -> tuple[Path, ...]:
     """Write the PNG figures and report.html into a folder; return their paths."""
     content = ReportContent(
-        source=facts.description["source"]["name"],
+        source=shown(facts.description["source"]["name"]),
         recipe=facts.recipe.name,
         dimension=queries.vectors.shape[1],
         seed=facts.seed,
@@ -131,5 +132,5 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
             lines += _flat(value, f"{prefix}{key}: ")
         elif value is not None:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            lines.append((prefix + key.replace("_", " "), text))
+            lines.append((prefix + key.replace("_", " "), shown(text)))
     return lines

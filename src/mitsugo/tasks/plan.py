@@ -13,7 +13,7 @@ import torch
 
 from .. import __version__
 from ..data.sources import fingerprint
-from ..errors import ModelError, UsageError
+from ..errors import ModelError, UsageError, shown
 from ..files import sha256_of
 from ..model.preprocessing import Preprocessing
 from ..recipes import DEFAULT, Recipe, changed, named
@@ -21,7 +21,7 @@ from ..values import LabeledImages, Split
 
 __all__ = ["Plan", "TrainOptions", "described", "planned", "resumed"]
 
-LONGEST_THREADS = 1024
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,7 @@ class TrainOptions:
     learning_rate: float | None = None
     seed: int | None = None
     device: str | None = None
+    threads: int | None = None
     start_epoch: int | None = None
     resume: bool = False
     overwrite: bool = False
@@ -70,12 +71,15 @@ def planned(options: TrainOptions) -> Plan:
     seed = options.seed or 0
     if not 0 <= seed < 1 << 63:
         raise UsageError(f"--seed {seed}: expected 0 to 2^63 - 1")
+    threads = torch.get_num_threads() if options.threads is None else options.threads
+    if not 1 <= threads <= MOST_THREADS:
+        raise UsageError(f"--threads {threads}: expected 1 to {MOST_THREADS}")
     return Plan(
         recipe=recipe,
         seed=seed,
         device=options.device,
         start_epoch=start_epoch,
-        threads=torch.get_num_threads(),
+        threads=threads,
     )
 
 
@@ -96,15 +100,19 @@ def resumed(options: TrainOptions, description: dict[str, Any], out: Path) -> Pl
             start_epoch=description["start_epoch"],
             threads=description["threads"],
         )
+        if not 1 <= plan.threads <= MOST_THREADS or not {"source", "versions"} <= description.keys():
+            raise ValueError(plan)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{out}/run.json: was written by another version of mitsugo; train again with --overwrite"
+            f"{shown(out / 'run.json')}: was doctored, or written by another version of mitsugo; "
+            f"train again with --overwrite"
         ) from error
     differing = {
         "recipe": recipe.name,
         "seed": plan.seed,
         "device": plan.device,
         "start_epoch": plan.start_epoch,
+        "threads": plan.threads,
         **{name: getattr(recipe, name) for name in options.changes() if name != "epochs"},
     }
     for name, value in differing.items():
@@ -112,12 +120,14 @@ def resumed(options: TrainOptions, description: dict[str, Any], out: Path) -> Pl
         if said is not None and said != value:
             option = "--" + name.replace("_", "-")
             raise UsageError(
-                f"{option} {said}: the run in {out} began with {value}; leave it out or choose another --out"
+                f"{option} {said}: the run in {shown(out)} began with {value}; "
+                f"leave it out or choose another --out"
             )
     epochs = recipe.epochs if options.epochs is None else options.epochs
     if epochs < recipe.epochs:
         raise UsageError(
-            f"--epochs {epochs}: the run in {out} is planned for {recipe.epochs}, a total can only grow"
+            f"--epochs {epochs}: the run in {shown(out)} is planned for {recipe.epochs}; "
+            f"a total can only grow"
         )
     return dataclasses.replace(plan, recipe=dataclasses.replace(recipe, epochs=epochs))
 

@@ -12,10 +12,11 @@ import torch
 
 from ..data.sources import check_trainable, load
 from ..data.splits import article_split
-from ..errors import Interrupted, UsageError
+from ..errors import Interrupted, UsageError, shown
 from ..model.bundle import Model
 from ..model.preprocessing import Preprocessing
 from ..model.tensors import weights_sha256
+from ..recipes import DEFAULT, named
 from ..runs import Checkpoint, RunFolder, opened
 from ..space.metrics import evaluate
 from ..training import Training
@@ -30,6 +31,8 @@ from .stopping import Stop, stopping
 from .talk import SILENT, Talk
 
 __all__ = ["TrainOptions", "Trained", "train"]
+
+GO_ON = "; what was saved stands: give the same command with --resume to go on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +67,19 @@ def train(options: TrainOptions, talk: Talk = SILENT) -> Trained:
         ResourceError: the disk is full, or another process trains into the folder.
         Interrupted: a signal arrived; the state was saved.
     """
-    recipe = planned(options).recipe  # a bad option is told before the data is read
-    out = options.out or Path("runs") / f"{Path(options.source).name}-{recipe.name}"
+    if not options.resume:
+        planned(options)  # a bad option is told before the data is read
+    out = options.out or _usual_folder(options)
     images = load(options.source)
-    with stopping() as stop, opened(out, resume=options.resume, overwrite=options.overwrite) as folder:
-        before = folder.description()
+    opening = opened(out, resume=options.resume, overwrite=options.overwrite)
+    with stopping(GO_ON) as stop, opening as folder:
+        before = None if options.overwrite else folder.description()
         run = _begun(folder, options, images, before)
+        if options.overwrite:
+            folder.clear()  # only now: nothing that can be known beforehand keeps the new run from beginning
         finished = folder.scores()
-        if finished and finished["epochs"] == run.plan.recipe.epochs and folder.report.exists():
-            talk.say(f"{out} is finished: {finished['epochs']} epochs; a larger --epochs would go on")
+        if finished and finished.get("epochs") == run.plan.recipe.epochs and folder.report.exists():
+            talk.say(f"{shown(out)} is finished: {finished['epochs']} epochs; a larger --epochs would go on")
             return _trained(folder, finished)
         if before and before["versions"] != run.description["versions"]:
             talk.warn("other versions than this run began with: it goes on, but not surely to the same bits")
@@ -90,10 +97,15 @@ def train(options: TrainOptions, talk: Talk = SILENT) -> Trained:
         return _trained(folder, _finish(run, experiment, history, talk))
 
 
+def _usual_folder(options: TrainOptions) -> Path:
+    recipe = named(options.recipe or DEFAULT)
+    return Path("runs") / f"{Path(options.source).resolve().name}-{recipe.name}"
+
+
 def _begun(
     folder: RunFolder, options: TrainOptions, images: LabeledImages, before: dict[str, Any] | None
 ) -> _Run:
-    plan = resumed(options, before, folder.path) if before else planned(options)
+    plan = resumed(options, before, folder.path) if before is not None else planned(options)
     torch.set_num_threads(plan.threads)
     plan = dataclasses.replace(plan, device=str(chosen_device(plan.device)))
     split = article_split(images, plan.seed)
@@ -102,8 +114,8 @@ def _begun(
     description = described(plan, options, images, split, preprocessing)
     if before and before["source"]["fingerprint"] != description["source"]["fingerprint"]:
         raise UsageError(
-            f"SOURCE {options.source}: the run in {folder.path} was trained on other images "
-            f"({before['source']['name']}); name that source or choose another --out"
+            f"SOURCE {shown(options.source)}: the run in {shown(folder.path)} was trained on other images "
+            f"({shown(before['source']['name'])}); name that source or choose another --out"
         )
     return _Run(
         folder=folder,
@@ -139,6 +151,7 @@ def _train(run: _Run, experiment: Experiment, stop: Stop, talk: Talk) -> tuple[E
 def _gone_on(run: _Run, training: Training, talk: Talk) -> tuple[Position, tuple[Epoch, ...]]:
     checkpoint = run.folder.checkpoint()
     if checkpoint is None:
+        run.folder.check_unbegun()
         return Position(epochs=run.plan.start_epoch), ()
     restore(checkpoint.tensors, training.network, training.optimizer)
     run.folder.resume_history(checkpoint)
@@ -192,7 +205,7 @@ def _trained(folder: RunFolder, summary: Mapping[str, Any]) -> Trained:
 def _interrupted(number: int, run: _Run, position: Position) -> Interrupted:
     return Interrupted(
         f"stopped by {signal.Signals(number).name} after epoch {position.epochs} of "
-        f"{run.plan.recipe.epochs} and {position.batches} batches; saved in {run.folder.path}: "
+        f"{run.plan.recipe.epochs} and {position.batches} batches; saved in {shown(run.folder.path)}: "
         f"give the same command with --resume to go on",
         number,
     )
@@ -200,7 +213,7 @@ def _interrupted(number: int, run: _Run, position: Position) -> Interrupted:
 
 def _opening(run: _Run) -> str:
     channels, height, width = run.images.image_shape
-    source, plan = run.description["source"]["name"], run.plan
+    source, plan = shown(run.description["source"]["name"]), run.plan
     return (
         f"{plan.recipe.name} on {source}: {len(run.split.train):,} training and {len(run.split.test):,} test "
         f"images of {width}x{height}x{channels}, {len(run.images.class_names)} classes; "

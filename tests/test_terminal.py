@@ -1,0 +1,151 @@
+"""What a person reads: lines in a log, a bar in a terminal, results as plain text."""
+
+import io
+import os
+import sys
+
+import pytest
+
+from mitsugo import terminal
+from mitsugo.training import Progress
+from mitsugo.values import Epoch, Position
+
+EPOCH = Epoch(
+    epoch=2,
+    train_loss=0.12345,
+    validation_loss=0.5,
+    learning_rate=2e-5,
+    seconds=1.26,
+    core_seconds=2.0,
+    images=96,
+)
+SCORE = {"value": 0.98, "low": 0.975, "high": 0.985, "n": 10_000, "interval": "Wilson"}
+
+
+class FakeTerminal(io.StringIO):
+    """What says that it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def progress(batch, loss, epoch=1):
+    return Progress(epoch=epoch, batch=batch, position=Position(), loss=loss)
+
+
+def tell(talk):
+    """Tell all that a training of two epochs of three batches tells."""
+    talk.say("begun [1/2]")
+    for epoch in (1, 2):
+        for batch, loss in enumerate((0.5, None, 0.25)):
+            talk.progress(progress(batch, loss, epoch), 2)
+    talk.warn("mind [this]")
+    talk.epoch(EPOCH, 2)
+
+
+def test_a_log_gets_plain_lines(capsys):
+    with terminal.talking(quiet=False) as talk:
+        tell(talk)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "begun [1/2]",
+        "epoch 1/2  batch    0  loss 0.5000",
+        "epoch 1/2  batch    2  loss 0.2500",
+        "epoch 2/2  batch    0  loss 0.5000",
+        "epoch 2/2  batch    2  loss 0.2500",
+        "mitsugo: warning: mind [this]",
+        "epoch 2/2  training loss 0.1235  validation loss 0.5000  rate 2e-05  1.3 s",
+    ]
+
+
+def test_quiet_keeps_the_warnings_only(capsys):
+    with terminal.talking(quiet=True) as talk:
+        tell(talk)
+    assert capsys.readouterr() == ("", "mitsugo: warning: mind [this]\n")
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_terminal_gets_a_bar_unless_quiet(monkeypatch, quiet):
+    monkeypatch.setattr(sys, "stderr", FakeTerminal())
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    with terminal.talking(quiet=quiet) as talk:
+        tell(talk)
+    said = sys.stderr.getvalue()
+    assert ("\x1b[" in said) is not quiet
+    assert ("begun [1/2]" in said) is not quiet
+    assert ("training loss 0.1235" in said) is not quiet
+    assert "mitsugo: warning: mind [this]" in said
+
+
+def test_scores_say_their_interval_and_their_number():
+    document = {
+        "scores": {
+            "knn_accuracy": SCORE,
+            "precision_at_1": SCORE,
+            "silhouette": {**SCORE, "value": 0.5, "low": 0.4999, "high": 0.51, "n": 5000},
+            "between_within": {**SCORE, "value": 5.0, "low": 4.0, "high": 6.0},
+        },
+        "epochs": 10,
+        "seconds": 12.34,
+        "seed": 7,
+        "bundle": "a/model.mitsugo",
+        "report": os.fsdecode(b"a\n\xff/report.html"),
+    }
+    assert terminal.trained(document).splitlines() == [
+        "5-NN accuracy     98.00 %  (97.50 to 98.50, n = 10,000)",
+        "1-NN accuracy     98.00 %  (97.50 to 98.50, n = 10,000)",
+        "silhouette        0.500  (0.500 to 0.510, n = 5,000)",
+        "between / within  5.000  (4.000 to 6.000, n = 10,000)",
+        "trained   10 epochs in 12.3 s, seed 7",
+        "model   a/model.mitsugo",
+        r"report  'a\n\udcff/report.html'",
+    ]
+
+
+def test_an_evaluation_names_model_and_source():
+    document = {"model": "runs/a", "source": "digits\n", "scores": {"knn_accuracy": SCORE}}
+    assert terminal.evaluated(document).splitlines() == [
+        r"runs/a on 'digits\n'",
+        "5-NN accuracy     98.00 %  (97.50 to 98.50, n = 10,000)",
+    ]
+
+
+def row(name, **scores):
+    return {"name": name, "knn_accuracy": SCORE, "precision_at_1": SCORE, **scores, **SPENT}
+
+
+SPENT = {"epochs": 10, "images_seen": 1_800_000, "core_seconds": 40.06}
+PAIR = {"one": "b", "other": "a", "difference": 0.0123, "low": 0.001, "high": 0.02, "p_holm": 0.04}
+
+
+def test_a_comparison_is_a_table_and_a_line_a_pair():
+    comparison = {
+        "recipes": [row("a"), row("a long name", silhouette=SCORE, between_within=SCORE)],
+        "pairs": [{**PAIR, "verdict": "better"}, {**PAIR, "verdict": "cannot tell"}],
+        "how": "How it was done.",
+    }
+    assert terminal.compared(comparison).splitlines() == [
+        "recipe       5-NN, %                 1-NN, %  silhouette  between/within  epochs  images     core-s",
+        "a            98.00 (97.50 to 98.50)  98.00    -           -               10      1,800,000  40.1",
+        "a long name  98.00 (97.50 to 98.50)  98.00    0.980       0.98            10      1,800,000  40.1",
+        "",
+        "b - a: 1.23 (0.10 to 2.00) points, p = 0.0400: b is better",
+        "b - a: 1.23 (0.10 to 2.00) points, p = 0.0400: cannot tell",
+        "",
+        "How it was done.",
+    ]
+
+
+def test_verdicts_are_blocks_with_their_evidence():
+    near = [{"name": "x", "label": "OK", "distance": 0.5}, {"name": "y", "label": "NG", "distance": 12.25}]
+    verdict = {"image": "i.png", "label": "OK", "agreement": 0.5, "neighbors": near, "warnings": ["resized"]}
+    block = "i.png: OK  (50% of the neighbours)\n    0.5000  OK  x\n   12.2500  NG  y"
+    assert terminal.inspected([{**verdict, "warnings": []}]) == block
+    assert terminal.inspected([verdict] * 2) == f"{block}\n  note: resized\n\n{block}\n  note: resized"
+
+
+def test_pairs_stand_in_columns():
+    assert terminal.pairs({"a": 1, "long": [2]}) == "a     1\nlong  [2]"
+    assert terminal.pairs({}) == ""
