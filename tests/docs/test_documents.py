@@ -150,4 +150,5 @@ def test_the_pages_for_japanese_readers_are_there_and_lead_both_ways():
 def test_both_readmes_give_the_same_results():
     pages = [(ROOT / name).read_text() for name in ("README.md", "README.ja.md")]
     numbers = [set(re.findall(r"\b\d\d\.\d\d\b", page)) for page in pages]
-    assert numbers[0] == numbers[1] == {"98.04", "97.75", "98.29", "94.17", "93.69", "94.61"}
+    one_seed = {"98.04", "97.75", "98.29", "94.17", "93.69", "94.61"}
+    assert numbers[0] == numbers[1] == one_seed | {"97.97", "97.91", "94.39", "94.52"}

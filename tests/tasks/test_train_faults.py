@@ -81,9 +81,9 @@ def fails_everywhere(folder, options, code, expected, *, stays_full):
         assert message.isprintable()
         assert os.strerror(code).lower() in message or "the disk is full" in message
         assert str(run) in message, "the message names the file"
+        assert not list(run.glob(".*mitsugo-part")), "what was begun aside is removed"
         again = train(options(run, resume=True))
         assert again.summary["weights_sha256"] == expected
-        assert not list(run.glob(".*mitsugo-part"))
     raise AssertionError
 
 
