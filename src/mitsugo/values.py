@@ -3,8 +3,8 @@
 Each is a frozen value that is validated once, at birth; its arrays are made read-only.
 """
 
-from dataclasses import dataclass, field, fields
-from typing import Literal
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ __all__ = [
     "Scores",
     "Split",
     "Verdict",
+    "freeze",
 ]
 
 
@@ -59,7 +60,7 @@ class Split:
             shared = np.intersect1d(getattr(self, one), getattr(self, other))
             if shared.size:
                 raise DataError(f"image {shared[0]} stands in {one} and in {other}; a split keeps them apart")
-        _freeze(self)
+        freeze(self)
 
     @property
     def validation_is_test(self) -> bool:
@@ -111,7 +112,7 @@ class LabeledImages:
         parts = () if self.split is None else (self.split.train, self.split.validation, self.split.test)
         if any(part.max(initial=-1) >= n for part in parts):
             raise DataError(f"the split names images beyond the {n} that there are")
-        _freeze(self)
+        freeze(self)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -168,7 +169,7 @@ class Embeddings:
         if not np.isfinite(self.vectors).all():
             row = int(np.flatnonzero(~np.isfinite(self.vectors).all(axis=1))[0])
             raise DataError(f"the embedding of {self.names[row]} is not finite; its model is unusable")
-        _freeze(self)
+        freeze(self)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -192,7 +193,7 @@ class Neighbors:
                 f"neighbours have indices {self.indices.shape} and distances {self.distances.shape}, "
                 f"expected one (q, k) for both"
             )
-        _freeze(self)
+        freeze(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +264,13 @@ class Scores:
     between_within: Score | None
     confusion: NDArray[np.int64]
 
+    def plain(self) -> dict[str, Any]:
+        """Return scores and confusion as JSON values."""
+        return {
+            "scores": {name: asdict(score) for name, score in self.numbers().items()},
+            "confusion": self.confusion.tolist(),
+        }
+
     def numbers(self) -> dict[str, Score]:
         """Return the scores that there are, by name, in order."""
         return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Score)}
@@ -297,7 +305,8 @@ class Verdict:
     method: Literal["k-NN vote"] = "k-NN vote"
 
 
-def _freeze(value: object) -> None:
+def freeze(value: object) -> None:
+    """Make the arrays of a frozen value read-only, at its birth."""
     for slot in fields(value):  # type: ignore[arg-type]
         array = getattr(value, slot.name)
         if isinstance(array, np.ndarray) and array.flags.writeable:

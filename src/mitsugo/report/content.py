@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..values import Scores
+from ..values import Scores, freeze
 from .wording import legible
 
 __all__ = ["EpochPoint", "MapPoints", "Mistake", "NearImage", "ReportContent"]
@@ -88,7 +88,7 @@ class MapPoints:
             raise DataError(f"the map's trustworthiness is {self.trustworthiness}, expected 0 to 1")
         if self.total < n:
             raise DataError(f"the map shows {n} of {self.total} images; it cannot show more than there are")
-        _freeze(self)
+        freeze(self)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -107,7 +107,7 @@ class NearImage:
         _expect_image(self.name, self.thumbnail)
         if not (math.isfinite(self.distance) and self.distance >= 0):
             raise DataError(f"the distance of {legible(self.name)} is {self.distance}, expected 0 or more")
-        _freeze(self)
+        freeze(self)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,7 +143,7 @@ class Mistake:
             )
         if not self.neighbors:
             raise DataError(f"{legible(self.name)} has no neighbours; a mistake is shown beside its nearest")
-        _freeze(self)
+        freeze(self)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -225,12 +225,3 @@ def _expect_classes(labels: Sequence[int], classes: int) -> None:
     for label in labels:
         if not 0 <= label < classes:
             raise DataError(f"class {label} in the report, but there are {classes} class names")
-
-
-def _freeze(value: MapPoints | NearImage | Mistake) -> None:
-    for field in fields(value):
-        array = getattr(value, field.name)
-        if isinstance(array, np.ndarray) and array.flags.writeable:
-            view = array.view()
-            view.flags.writeable = False
-            object.__setattr__(value, field.name, view)

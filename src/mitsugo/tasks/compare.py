@@ -12,6 +12,7 @@ import torch
 from ..data.sources import check_trainable, load
 from ..data.splits import article_split
 from ..errors import UsageError
+from ..model.preprocessing import Preprocessing
 from ..recipes import Recipe, changed, parsed
 from ..shapes import Bool
 from ..space.comparison import compare_pair, holm, verdict
@@ -44,9 +45,11 @@ class _Trial:
 class _Ground:
     """What every trial shares."""
 
-    source: str
     images: LabeledImages
     split: Split
+    gallery: LabeledImages
+    test: LabeledImages
+    preprocessing: Preprocessing
     device: torch.device
 
 
@@ -82,7 +85,14 @@ def compare(
     images = load(source)
     split = article_split(images, 0)
     check_trainable(images, split)
-    ground = _Ground(source=source, images=images, split=split, device=chosen_device(device))
+    ground = _Ground(
+        images=images,
+        split=split,
+        gallery=images.take(split.train),
+        test=images.take(split.test),
+        preprocessing=normalisation_of(source, images, split),
+        device=chosen_device(device),
+    )
     names, trials = [], []
     for number, (text, recipe) in enumerate(zip(recipes, chosen, strict=True)):
         before = chosen[:number].count(recipe)
@@ -114,14 +124,13 @@ def _tried(ground: _Ground, recipe: Recipe, seed: int, name: str, talk: Talk) ->
         ground.split,
         recipe,
         seed=seed,
-        preprocessing=normalisation_of(ground.source, ground.images, ground.split),
+        preprocessing=ground.preprocessing,
         device=ground.device,
     )
     epochs = train_through(experiment, recipe.epochs, talk)
-    model = finished_model(experiment, ground.images.take(ground.split.train), recipe)
-    test = ground.images.take(ground.split.test)
-    evaluation = evaluate(model.gallery, embeddings_of(model, test), seed=seed)
-    return _Trial(evaluation=evaluation, right=evaluation.predicted == test.labels, epochs=epochs)
+    model = finished_model(experiment, ground.gallery, recipe)
+    evaluation = evaluate(model.gallery, embeddings_of(model, ground.test), seed=seed)
+    return _Trial(evaluation=evaluation, right=evaluation.predicted == ground.test.labels, epochs=epochs)
 
 
 def _row(name: str, recipe: Recipe, trials: Sequence[_Trial]) -> dict[str, Any]:

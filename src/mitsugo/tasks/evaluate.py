@@ -51,8 +51,7 @@ def evaluate(
         "left_out": left_out,
         "part": "all" if images.split is None else "test",
         "fingerprint": model.fingerprint,
-        "scores": {n: dataclasses.asdict(s) for n, s in evaluation.scores.numbers().items()},
-        "confusion": evaluation.scores.confusion.tolist(),
+        **evaluation.scores.plain(),
         "classes": list(model.class_names),
     }
 

@@ -28,7 +28,7 @@ from ..model.networks import Architecture, PairNet, TripletNet, build, initialis
 from ..model.preprocessing import Preprocessing, measured, prepare
 from ..recipes import Recipe
 from ..shapes import Tensor
-from ..space.losses import Loss, contrastive_loss, triplet_loss
+from ..space.losses import LOSSES, Loss
 from ..training import Training
 from ..values import LabeledImages, Split
 
@@ -158,5 +158,4 @@ def _of(part: NDArray[np.int64], draw: Draw) -> Draw:
 
 
 def _loss(recipe: Recipe) -> partial[Loss]:
-    function = {"triplet": triplet_loss, "contrastive": contrastive_loss}[recipe.loss]
-    return partial(function, margin=recipe.margin, size_average=recipe.size_average)
+    return partial(LOSSES[recipe.loss], margin=recipe.margin, size_average=recipe.size_average)

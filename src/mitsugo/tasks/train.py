@@ -191,8 +191,7 @@ def _summary(model: Model, plan: Plan, history: tuple[Epoch, ...], scores: Score
         "images_seen": sum(epoch.images for epoch in history),
         "weights_sha256": weights_sha256(model.network),
         "fingerprint": model.fingerprint,
-        "scores": {name: dataclasses.asdict(score) for name, score in scores.numbers().items()},
-        "confusion": scores.confusion.tolist(),
+        **scores.plain(),
         "classes": list(model.class_names),
         "history": [dataclasses.asdict(epoch) for epoch in history],
     }
