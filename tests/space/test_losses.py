@@ -6,7 +6,8 @@ import torch
 from torch.autograd import gradcheck
 
 from mitsugo.errors import UsageError
-from mitsugo.space.losses import LOSSES, contrastive_loss, triplet_loss
+from mitsugo.space import batch_losses
+from mitsugo.space.losses import LOSSES, Loss, contrastive_loss, every_triplet_loss, triplet_loss
 
 
 def rows(count, dimension, seed):
@@ -41,14 +42,15 @@ def test_triplet_loss_is_its_definition(margin):
     assert mean.value.item() == pytest.approx(sum(hinges) / 40)
     assert total.value.item() == pytest.approx(sum(hinges))
     assert mean.active.item() == total.active.item() == active
+    assert mean.valid.item() == total.valid.item() == 40
 
 
 def test_the_margin_is_one_and_the_loss_comes_first():
     a = torch.zeros(2, 2)
     negative = torch.tensor([[0.5, 0.0], [2.0, 0.0]])
-    loss, active = triplet_loss(a, a, negative)
-    assert (loss.item(), active.item()) == (0.375, 1)  # (0 - 0.25 + 1 and nothing) / 2
-    assert active.dtype == torch.int64
+    loss, active, valid = triplet_loss(a, a, negative)
+    assert (loss.item(), active.item(), valid.item()) == (0.375, 1, 2)  # (0 - 0.25 + 1 and nothing) / 2
+    assert active.dtype == valid.dtype == torch.int64
 
 
 def test_a_hinge_of_exactly_zero_is_not_active():
@@ -70,6 +72,7 @@ def test_contrastive_loss_is_its_definition(margin, dtype):
     assert total.value.item() == pytest.approx(sum(terms))
     assert mean.active.item() == total.active.item() == sum(term > 0 for term in terms)
     assert mean.active.dtype == torch.int64
+    assert mean.valid.item() == total.valid.item() == 40
 
 
 def test_equal_images_of_one_class_are_not_active_but_of_two_classes_are():
@@ -112,7 +115,7 @@ def test_an_empty_batch_is_a_loss_of_zero_with_no_gradient(size_average):
     ):
         network.zero_grad()
         loss.value.backward()
-        assert (loss.value.item(), loss.active.item()) == (0.0, 0)
+        assert (loss.value.item(), loss.active.item(), loss.valid.item()) == (0.0, 0, 0)
         assert network.weight.grad.abs().max().item() == 0.0
 
 
@@ -138,3 +141,22 @@ def test_a_truth_that_is_none_is_refused():
 def test_the_family_by_name():
     assert LOSSES["triplet"] is triplet_loss
     assert LOSSES["contrastive"] is contrastive_loss
+    assert LOSSES["softmax"] is batch_losses.softmax_loss
+    assert Loss is batch_losses.Loss
+
+
+def test_each_name_of_the_batch_losses_is_its_own_loss():
+    # 0, 1, 1.5 on a line: squared distances 1, 2.25 and 0.25, plain ones 1, 1.5 and 0.5
+    line, labels = torch.tensor([[0.0], [1.0], [1.5]]), torch.tensor([0, 0, 1])
+    assert every_triplet_loss(line, labels, 1.5) == LOSSES["triplet-all"](line, labels, margin=1.5)
+    expected = {
+        "triplet-all": (0.25 + 2.25) / 2,
+        "triplet-semi-hard": 0.25,
+        "triplet-hard": (1.0 + 2.0) / 2,
+        "triplet-hard-soft": (math.log1p(math.exp(-0.5)) + math.log1p(math.exp(0.5))) / 2,
+    }
+    found = {name: LOSSES[name](line, labels, margin=1.5).value.item() for name in expected}
+    assert found == pytest.approx(expected)
+    turned = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    loss = LOSSES["supervised-contrastive"](turned, labels, temperature=1.0)
+    assert loss.value.item() == pytest.approx((math.log(2) + math.log(1 + math.exp(-1))) / 2)

@@ -112,7 +112,7 @@ DISTANCES: Final[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = MappingProx
 
 def _directions(vectors: Tensor) -> Tensor:
     lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    return torch.where(lengths > SHORTEST, vectors / lengths.clamp_min(SHORTEST), 0.0)
+    return torch.where(lengths <= SHORTEST, 0.0, vectors / lengths.clamp_min(SHORTEST))
 
 
 def _check_same(queries: int, gallery: int) -> None:

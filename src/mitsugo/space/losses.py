@@ -1,26 +1,34 @@
 """Losses: embeddings in, a value and what was active out."""
 
-import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 import torch
 
 from ..errors import UsageError
-from ..shapes import Bool, Embedded, Float, Int64, Scalar, Tensor
+from ..shapes import Bool, Embedded, Float, Int64, Tensor
+from .batch_losses import (
+    Loss,
+    batch_hard_loss,
+    every_triplet_loss,
+    softmax_loss,
+    supervised_contrastive_loss,
+)
 from .distances import paired_euclidean, paired_squared_euclidean
+from .triplets import check_margin
 
-__all__ = ["LOSSES", "Loss", "contrastive_loss", "triplet_loss"]
-
-
-class Loss(NamedTuple):
-    """A loss, and how many of its terms had something to say."""
-
-    value: Scalar
-    """What is made small."""
-    active: Int64[Tensor, ""]
-    """How many triplets or pairs push or pull; no gradient runs through it."""
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "batch_hard_loss",
+    "contrastive_loss",
+    "every_triplet_loss",
+    "softmax_loss",
+    "supervised_contrastive_loss",
+    "triplet_loss",
+]
 
 
 def triplet_loss(
@@ -48,12 +56,13 @@ def triplet_loss(
 
     >>> a, p, n = (torch.tensor([[x]]) for x in (0.0, 1.0, 1.5))
     >>> triplet_loss(a, p, n, margin=2.0)
-    Loss(value=tensor(0.7500), active=tensor(1))
+    Loss(value=tensor(0.7500), active=tensor(1), valid=tensor(1))
     """
-    _check_margin(margin)
+    check_margin(margin)
     hinge = paired_squared_euclidean(anchor, positive) - paired_squared_euclidean(anchor, negative)
     hinge = (hinge + margin).relu()
-    return Loss(_reduced(hinge, size_average=size_average), torch.count_nonzero(hinge.detach()))
+    active = torch.count_nonzero(hinge.detach())
+    return Loss(_reduced(hinge, size_average=size_average), active, active.new_full((), len(hinge)))
 
 
 def contrastive_loss(
@@ -83,23 +92,33 @@ def contrastive_loss(
 
     >>> one, other = torch.tensor([[0.0], [0.0]]), torch.tensor([[2.0], [0.5]])
     >>> loss = contrastive_loss(one, other, torch.tensor([True, False]))
-    >>> round(loss.value.item(), 4), loss.active.item()  # (½ 2² + ½ 0.5²) / 2
-    (1.0625, 2)
+    >>> round(loss.value.item(), 4), loss.active.item(), loss.valid.item()  # (½ 2² + ½ 0.5²) / 2
+    (1.0625, 2, 2)
     """
-    _check_margin(margin)
+    check_margin(margin)
     together = _truths(same, one)
     distance = paired_euclidean(one, other)
     short = (margin - distance).relu()
     terms = 0.5 * torch.where(together, distance.square(), short.square())
     with torch.no_grad():
         active = torch.where(together, (one != other).any(dim=1), short > 0).count_nonzero()
-    return Loss(_reduced(terms, size_average=size_average), active)
+    return Loss(_reduced(terms, size_average=size_average), active, active.new_full((), len(terms)))
 
 
 LOSSES: Final[Mapping[str, Callable[..., Loss]]] = MappingProxyType(
-    {"triplet": triplet_loss, "contrastive": contrastive_loss}
+    {
+        "triplet": triplet_loss,
+        "contrastive": contrastive_loss,
+        "triplet-all": every_triplet_loss,
+        "triplet-semi-hard": partial(every_triplet_loss, rule="semi-hard"),
+        "triplet-hard": batch_hard_loss,
+        "triplet-hard-soft": partial(batch_hard_loss, soft=True),
+        "supervised-contrastive": supervised_contrastive_loss,
+        "softmax": softmax_loss,
+    }
 )
-"""The family, by name; a new one is a function above and its name here."""
+"""The family, by name: of triplets, of pairs, and then of a batch (embeddings, or logits) with its labels. A
+new one is a function and its name here."""
 
 
 def _reduced(terms: Tensor, *, size_average: bool) -> Tensor:
@@ -114,8 +133,3 @@ def _truths(same: Tensor, one: Tensor) -> Tensor:
     if same.dtype != torch.bool and not torch.equal(together.to(same.dtype), same):
         raise UsageError("same holds a value that is neither 0 nor 1; expected 1 for one class, 0 for two")
     return together
-
-
-def _check_margin(margin: float) -> None:
-    if not 0 <= margin < math.inf:
-        raise UsageError(f"margin {margin}: expected a finite number of 0 or more")
