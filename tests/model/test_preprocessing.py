@@ -43,10 +43,25 @@ def test_an_images_values_do_not_depend_on_its_place_in_the_batch():
         assert torch.equal(found, alone[0])
 
 
-def test_the_pixels_stay_as_they_are():
-    pixels = torch.full((1, 1, 1, 1), 7, dtype=torch.uint8)
-    prepare(pixels, Preprocessing(0.5, 0.5))
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_the_pixels_stay_as_they_are(kind):
+    pixels = torch.full((1, 1, 1, 1), 7, dtype=kind)
+    assert prepare(pixels, Preprocessing(0.5, 0.5)).item() == pytest.approx((7 / 255 - 0.5) / 0.5)
     assert pixels.item() == 7
+
+
+@pytest.mark.parametrize("side", [1, 3, 16, 28])
+def test_bytes_and_the_same_values_as_floats_give_the_same_bits(side):
+    pixels = torch.randint(
+        0, 256, (5, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
+    )
+    preprocessing = Preprocessing(0.1307, 0.3081)
+    assert torch.equal(prepare(pixels, preprocessing), prepare(pixels.to(torch.float32), preprocessing))
+
+
+def test_values_between_the_whole_numbers_are_kept():
+    found = prepare(torch.tensor([[[[63.75, 127.5]]]]), Preprocessing(0.25, 0.5))
+    assert found.flatten().tolist() == pytest.approx([0.0, 0.5], abs=1e-6)
 
 
 @hypothesis.given(BYTES)

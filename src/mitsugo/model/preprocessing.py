@@ -38,11 +38,14 @@ class Preprocessing:
             )
 
 
-def prepare(pixels: UInt8[Tensor, "b c h w"], preprocessing: Preprocessing) -> Float32[Tensor, "b c h w"]:
-    """Return (x / 255 - mean) / std, in float32 and on the device of the pixels.
+def prepare(
+    pixels: UInt8[Tensor, "b c h w"] | Float32[Tensor, "b c h w"], preprocessing: Preprocessing
+) -> Float32[Tensor, "b c h w"]:
+    """Return (x / 255 - mean) / std, in float32 and on the device of the pixels, which stay as they are.
 
-    Computed as x / (255 std) - mean / std: memory is passed over twice, once to widen, once for both
-    constants. An image's values do not depend on the batch that it stands in.
+    Computed as x / (255 std) - mean / std: memory is passed over twice, once to widen bytes, once for both
+    constants. An image's values do not depend on the batch that it stands in, nor on whether 0..255 came as
+    bytes or as float32.
 
     >>> pixels = torch.tensor([[[[0, 255]]]], dtype=torch.uint8)
     >>> prepare(pixels, Preprocessing(0.5, 0.25)).round(decimals=5).tolist()
@@ -50,7 +53,8 @@ def prepare(pixels: UInt8[Tensor, "b c h w"], preprocessing: Preprocessing) -> F
     """
     images = pixels.to(torch.float32)
     shift = torch.tensor(-preprocessing.mean / preprocessing.std)
-    return torch.add(shift, images, alpha=1 / (WHITE * preprocessing.std), out=images)
+    target = None if images is pixels else images
+    return torch.add(shift, images, alpha=1 / (WHITE * preprocessing.std), out=target)
 
 
 def measured(pixels: Pixels) -> Preprocessing:
