@@ -25,11 +25,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mitsugo.data.sources import load
-from mitsugo.data.splits import article_split
-from mitsugo.recipes import RECIPES, changed
+from mitsugo.recipes import RECIPES
+from mitsugo.settings import changed
 from mitsugo.space.metrics import evaluate
-from mitsugo.tasks.experiment import assemble, normalisation_of
-from mitsugo.tasks.models import embeddings_of, finished_model, train_through
+from mitsugo.tasks.models import embeddings_of, trained_model
+from mitsugo.tasks.settle import settle
 from mitsugo.tasks.talk import SILENT
 
 BANDS = {"train_loss": 0.17, "validation_loss": 0.50}
@@ -41,19 +41,10 @@ REFERENCE = Path(__file__).parent / "reference" / "article_curves.json"
 def trained(dimension: int, seed: int) -> dict[str, Any]:
     """Train the article's experiment on MNIST once; return its curves and its accuracy."""
     images = load("mnist")
-    split = article_split(images, seed)
     recipe = changed(RECIPES["article"], dimension=dimension)
-    experiment = assemble(
-        images,
-        split,
-        recipe,
-        seed=seed,
-        preprocessing=normalisation_of("mnist", images, split),
-        device=torch.device("cpu"),
-    )
-    history = train_through(experiment, recipe.epochs, SILENT)
-    model = finished_model(experiment, images.take(split.train), recipe)
-    scores = evaluate(model.gallery, embeddings_of(model, images.take(split.test)), seed=seed).scores
+    ground = settle("mnist", images, recipe, seed=seed, device=torch.device("cpu"))
+    model, history = trained_model(ground, seed, torch.device("cpu"), SILENT)
+    scores = evaluate(model.gallery, embeddings_of(model, ground.test), seed=seed).scores
     return {
         "dimension": dimension,
         "seed": seed,

@@ -64,10 +64,10 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_options(tiny):
-    """Options of a run of 3 epochs of 4 batches on the tiny source, with what is to be changed."""
+    """Options of an article run of 3 epochs of 4 batches on the tiny source, with what is to be changed."""
 
     def make(out, **changes):
-        usual = {"epochs": 3, "batch_size": 8, "dimension": 3}
+        usual = {"recipe": "article", "epochs": 3, "batch_size": 8, "dimension": 3}
         return TrainOptions(**{"source": str(tiny), "out": out, **usual, **changes})
 
     return make
@@ -90,16 +90,17 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory, tiny_options):
-    """A finished run on the tiny source; to be looked at, or copied, but not changed."""
+    """A finished article run on the tiny source; to be looked at, or copied, but not changed."""
     with _one_thread():
         return train(tiny_options(tmp_path_factory.mktemp("runs") / "tiny"))
 
 
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory):
-    """A finished run of two epochs on digits; to be looked at, or copied, but not changed."""
+    """A finished article run of two epochs on digits; to be looked at, or copied, but not changed."""
+    out = tmp_path_factory.mktemp("runs") / "digits"
     with _one_thread():
-        return train(TrainOptions(source="digits", epochs=2, out=tmp_path_factory.mktemp("runs") / "digits"))
+        return train(TrainOptions(source="digits", recipe="article", epochs=2, out=out))
 
 
 @pytest.fixture
@@ -189,7 +190,8 @@ MOST_LINES = 30
 @pytest.fixture(scope="session")
 def long_arguments(tiny):
     """Arguments of `mitsugo train` for the long run, without --out."""
-    return ("train", str(tiny), "--epochs", str(LONG), "--batch-size", "8", "--dimension", "3")
+    small = ("--recipe", "article", "--batch-size", "8", "--dimension", "3")
+    return ("train", str(tiny), "--epochs", str(LONG), *small)
 
 
 @pytest.fixture(scope="session")

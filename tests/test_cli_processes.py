@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from mitsugo.model.tensors import weights_sha256
 from mitsugo.runs import opened
+from mitsugo.tasks.models import train_model
 from mitsugo.tasks.train import train
 
 SAMPLE = Path(__file__).parents[1] / "docs" / "sample-digit.png"
@@ -20,7 +22,8 @@ SAMPLE = Path(__file__).parents[1] / "docs" / "sample-digit.png"
 @pytest.fixture(scope="session")
 def short_arguments(tiny):
     """Arguments of `mitsugo train` for the tiny run, without --out."""
-    return ("train", str(tiny), "--epochs", "3", "--batch-size", "8", "--dimension", "3")
+    small = ("--recipe", "article", "--batch-size", "8", "--dimension", "3")
+    return ("train", str(tiny), "--epochs", "3", *small)
 
 
 @pytest.mark.parametrize(
@@ -49,11 +52,22 @@ def test_the_same_bits_in_any_environment(tmp_path, finished_process, short_argu
     assert document["run"] == str(run)
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_the_default_recipe_gives_the_same_bits_in_another_process(tmp_path, finished_process, tiny):
+    settings = {"channels": [4], "hidden": [8], "images_per_class": 2, "batch_size": 8, "epochs": 2}
+    words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    out = ("--out", tmp_path / "run", "--json", "--quiet")
+    outcome = finished_process("train", str(tiny), *words, *out, environment={"PYTHONHASHSEED": "7"})
+    assert (outcome.code, outcome.err) == (0, b"")
+    network = train_model(tiny, **settings).network
+    assert json.loads(outcome.out)["weights_sha256"] == weights_sha256(network)
+
+
 def test_a_source_of_any_name_is_trained_on(tmp_path, tiny, tiny_run, finished_process):
     source = tmp_path / os.fsdecode(b"a\nb\xff")
     source.symlink_to(tiny)
-    arguments = ("--epochs", "3", "--batch-size", "8", "--dimension", "3", "--out", tmp_path / "run")
-    outcome = finished_process("train", source, *arguments)
+    arguments = ("--recipe", "article", "--epochs", "3", "--batch-size", "8", "--dimension", "3")
+    outcome = finished_process("train", source, *arguments, "--out", tmp_path / "run")
     assert outcome.code == 0
     assert rb"article on '" in outcome.err
     assert rb"a\nb\udcff': 32 training and 8 test images" in outcome.err

@@ -31,6 +31,8 @@ USAGE = [
     (["compare", "digits", "--recipes", "article"], "names 1, expected two or more"),
     (["embed", "m", "digits"], "Missing option '--out'"),
     (["embed", "m", "digits", "--out", "x.txt"], "expected a name that ends in .npz"),
+    (["train", "digits", "--budget"], "Option '--budget' requires an argument"),
+    (["compare", "digits", "--recipes", "article,article:depth=3"], "depth is no key of a recipe"),
     (["inspect", "m"], "Missing argument 'IMAGE...'"),
     (["inspect", "m", "i", "-k", "0"], "Invalid value for '-k'"),
     (["recipes", "artcle"], "there is no such recipe"),

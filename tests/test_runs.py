@@ -39,6 +39,9 @@ def epoch(number):
         seconds=0.5,
         core_seconds=1.0,
         images=96,
+        active=10**12 + number,
+        valid=10**13,
+        empty_batches=2,
         metrics={"watched": 1.5},
     )
 
@@ -46,7 +49,16 @@ def epoch(number):
 def checkpoint(epochs, batches=0):
     return Checkpoint(
         tensors={"w": torch.tensor([1 / 3, -0.0]), "step": torch.tensor(7.0)},
-        position=Position(epochs=epochs, batches=batches, loss_sum=0.1 + 0.2, images=24, seconds=1.5),
+        position=Position(
+            epochs=epochs,
+            batches=batches,
+            loss_sum=0.1 + 0.2,
+            images=24,
+            active=10**12 + 1,
+            valid=10**13,
+            empty_batches=1,
+            seconds=1.5,
+        ),
         history=tuple(map(epoch, range(1, epochs + 1))),
     )
 
@@ -210,6 +222,22 @@ def test_a_checkpoint_comes_back_to_the_bit(folder):
     assert read.tensors.keys() == saved.tensors.keys()
     for name, tensor in saved.tensors.items():
         assert read.tensors[name].numpy().tobytes() == tensor.numpy().tobytes()
+
+
+def test_a_checkpoint_of_before_terms_were_counted_has_counted_none(folder):
+    counts = ("active", "valid", "empty_batches")
+    position, one = (
+        {name: value for name, value in asdict(whole).items() if name not in counts}
+        for whole in (checkpoint(1, 3).position, epoch(1))
+    )
+    state = {"schema": 1, "position": position, "history": [one]}
+    tensors = safetensors.torch.save({"w": torch.zeros(1)})
+    members = {"state.json": json.dumps(state).encode(), "state.safetensors": tensors}
+    write_sealed(folder.path / "checkpoint.mitsugo", members)
+    read = folder.checkpoint()
+    none = dict.fromkeys(counts, 0)
+    assert asdict(read.position) == position | none
+    assert [asdict(found) for found in read.history] == [one | none]
 
 
 def test_a_checkpoint_cut_or_flipped_anywhere_is_refused(folder):

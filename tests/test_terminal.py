@@ -1,5 +1,6 @@
 """What a person reads: lines in a log, a bar in a terminal, results as plain text."""
 
+import dataclasses
 import io
 import os
 import sys
@@ -57,6 +58,16 @@ def test_a_log_gets_plain_lines(capsys):
         "mitsugo: warning: mind [this]",
         "epoch 2/2  training loss 0.1235  validation loss 0.5000  rate 2e-05  1.3 s",
     ]
+
+
+def test_an_epoch_says_what_was_active_and_what_it_is_worth_where_that_is_known(capsys):
+    watched = {"active": 25, "valid": 1000, "metrics": {"validation_accuracy": 0.98765}}
+    with terminal.talking(quiet=False) as talk:
+        talk.epoch(dataclasses.replace(EPOCH, **watched), 12)
+    assert capsys.readouterr().err == (
+        "epoch 2/12  training loss 0.1235  active 2.50%  validation loss 0.5000  "
+        "validation 5-NN 98.77%  rate 2e-05  1.3 s\n"
+    )
 
 
 def test_quiet_keeps_the_warnings_only(capsys):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mitsugo.errors import DataError, UsageError
-from mitsugo.values import Embeddings, LabeledImages, Neighbors, Score, Scores, Split
+from mitsugo.values import Embeddings, Epoch, LabeledImages, Neighbors, Position, Score, Scores, Split
 
 INDICES = {"train": [0, 1, 2], "validation": [3], "test": [4, 5]}
 
@@ -198,6 +198,29 @@ def test_the_callers_own_array_stays_writable():
 def test_a_score_lies_in_its_own_interval(bounds):
     with pytest.raises(UsageError, match=r"score 0\.5 lies outside its own interval"):
         score(low=bounds[0] + 0.01, high=bounds[1])
+
+
+def test_a_position_begins_at_nothing_and_an_epoch_counts_nothing_that_was_not_said():
+    assert set(dataclasses.asdict(Position()).values()) == {0}
+    said = {"epoch": 1, "train_loss": 0.5, "validation_loss": 0.25, "learning_rate": 0.1, "images": 8}
+    epoch = Epoch(**said, seconds=1.0, core_seconds=2.0)
+    assert (epoch.active, epoch.valid, epoch.empty_batches, epoch.metrics) == (0, 0, 0, {})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        epoch.active = 1
+
+
+def test_scores_are_told_as_json_values():
+    scores = Scores(
+        knn_accuracy=score(0.41),
+        precision_at_1=score(0.42),
+        silhouette=None,
+        between_within=score(0.44),
+        confusion=np.array([[3, 1], [0, 2]]),
+    )
+    plain = scores.plain()
+    assert list(plain["scores"]) == ["knn_accuracy", "precision_at_1", "between_within"]
+    assert plain["scores"]["knn_accuracy"] == dataclasses.asdict(score(0.41))
+    assert plain["confusion"] == [[3, 1], [0, 2]]
 
 
 def test_scores_list_their_numbers_in_order():

@@ -45,7 +45,7 @@ def main() -> None:
         network=network,
         loss=mitsugo.triplet_loss,  # margin 1, mean over the batch
         optimizer=torch.optim.Adam(network.parameters(), fused=True),
-        learning_rate=lambda epoch: 2e-4 * 0.1 ** (epoch // 8),
+        learning_rate=lambda epoch, _: 2e-4 * 0.1 ** (epoch // 8),
         train_batches=lambda epoch, skip: mitsugo.gathered(
             mitsugo.random_triplets(index, mitsugo.generator_of(options.seed, epoch)),
             train_pixels, prepare, batch_size=128, skip=skip,

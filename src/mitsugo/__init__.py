@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .data.augment import Augmentation, augmented
+    from .data.batching import drawing, labeled_batches, p_by_k, shuffled
     from .data.sampling import (
         fixed_pairs,
         fixed_triplets,
@@ -26,17 +28,27 @@ if TYPE_CHECKING:
     from .data.sources import load
     from .errors import DataError, MitsugoError, ModelError, ResourceError, StoreError, UsageError
     from .model.bundle import Model
-    from .model.networks import EmbeddingNet, PairNet, TripletNet, initialise
+    from .model.networks import ConvNet, EmbeddingNet, PairNet, TripletNet, initialise
     from .model.preprocessing import Preprocessing, measured, prepare
     from .recipes import RECIPES, Recipe
+    from .space.batch_losses import (
+        batch_hard_loss,
+        every_triplet_loss,
+        softmax_loss,
+        supervised_contrastive_loss,
+    )
     from .space.losses import contrastive_loss, triplet_loss
     from .space.metrics import evaluate
     from .space.neighbors import nearest
+    from .space.triplets import active_triplets
     from .tasks.models import train_model as train
     from .training import Training, fit, run
     from .values import Embeddings, LabeledImages, Neighbors, Score, Scores, Split, Verdict
+    from .watch import CollapseWatch, Sight
 
 _HOMES = {
+    "data.augment": ("Augmentation", "augmented"),
+    "data.batching": ("drawing", "labeled_batches", "p_by_k", "shuffled"),
     "data.sampling": (
         "fixed_pairs",
         "fixed_triplets",
@@ -49,15 +61,23 @@ _HOMES = {
     "data.sources": ("load",),
     "errors": ("DataError", "MitsugoError", "ModelError", "ResourceError", "StoreError", "UsageError"),
     "model.bundle": ("Model",),
-    "model.networks": ("EmbeddingNet", "PairNet", "TripletNet", "initialise"),
+    "model.networks": ("ConvNet", "EmbeddingNet", "PairNet", "TripletNet", "initialise"),
     "model.preprocessing": ("Preprocessing", "measured", "prepare"),
     "recipes": ("RECIPES", "Recipe"),
+    "space.batch_losses": (
+        "batch_hard_loss",
+        "every_triplet_loss",
+        "softmax_loss",
+        "supervised_contrastive_loss",
+    ),
     "space.losses": ("contrastive_loss", "triplet_loss"),
     "space.metrics": ("evaluate",),
     "space.neighbors": ("nearest",),
+    "space.triplets": ("active_triplets",),
     "tasks.models": ("train",),
     "training": ("Training", "fit", "run"),
     "values": ("Embeddings", "LabeledImages", "Neighbors", "Score", "Scores", "Split", "Verdict"),
+    "watch": ("CollapseWatch", "Sight"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _OTHER_NAMES = {"train": "train_model"}
@@ -76,15 +96,29 @@ __all__ = [  # noqa: RUF022 - in the order of the flow
     "random_pairs",
     "fixed_pairs",
     "gathered",
+    "drawing",
+    "p_by_k",
+    "shuffled",
+    "labeled_batches",
+    "Augmentation",
+    "augmented",
     "EmbeddingNet",
+    "ConvNet",
     "TripletNet",
     "PairNet",
     "initialise",
     "triplet_loss",
     "contrastive_loss",
+    "every_triplet_loss",
+    "active_triplets",
+    "batch_hard_loss",
+    "supervised_contrastive_loss",
+    "softmax_loss",
     "Training",
     "run",
     "fit",
+    "CollapseWatch",
+    "Sight",
     "RECIPES",
     "Recipe",
     "train",

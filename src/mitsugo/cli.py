@@ -36,13 +36,28 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; CUDA is t
 @app.command()
 def train(
     source: Source,
-    recipe: Annotated[str | None, typer.Option(help="See `mitsugo recipes`; the default is article.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A name (`mitsugo recipes`) or a .toml file; the default is standard.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; default runs/SOURCE-RECIPE.")] = None,
     epochs: Annotated[int | None, typer.Option(help="The final total.")] = None,
     dimension: Annotated[int | None, typer.Option(help="d of the embedding; 2 is drawn directly.")] = None,
     margin: Annotated[float | None, typer.Option(help="How much farther the negative must be.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Triplets or pairs a batch.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of Adam, before the decay.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Triplets, pairs or images a batch.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam, at its highest.")] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(help="triplet, triplet-all, triplet-hard, softmax, …; see `mitsugo recipes`."),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the network while it trains: float32, bfloat16 or auto.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the recipe.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Fit the steps to so much training time: 90s, 2m, 1h.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same bits; default 0.")] = None,
     device: Device = None,
     threads: Annotated[
@@ -53,6 +68,9 @@ def train(
         bool, typer.Option("--resume", help="Go on with the run in --out, or start it.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    show_augmentation: Annotated[
+        Path | None, typer.Option(help="Draw what training sees of some images into this PNG; train nothing.")
+    ] = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -64,7 +82,15 @@ def train(
         source=source, recipe=recipe, out=out, epochs=epochs, dimension=dimension, margin=margin,
         batch_size=batch_size, learning_rate=learning_rate, seed=seed, device=device,
         threads=threads, start_epoch=start_epoch, resume=resume, overwrite=overwrite,
+        loss=loss, precision=precision, settings=tuple(set_ or ()), budget=budget,
     )  # fmt: skip
+    if show_augmentation is not None:
+        from .tasks.show import show_augmentation as show
+
+        with stopping():
+            shown_ = show(options, show_augmentation)
+        _answer(shown_, json_, lambda: f"what training sees: {shown(show_augmentation)}")
+        return
     with terminal.talking(quiet=quiet) as talk, stopping():
         trained = task(options, talk)
     paths = {"run": str(trained.run), "bundle": str(trained.bundle), "report": str(trained.report)}
@@ -126,7 +152,10 @@ def embed(
 def inspect(
     model: ModelPath,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
-    neighbors: Annotated[int, typer.Option("-k", "--neighbors", help="How many vote.", min=1, max=1000)] = 5,
+    neighbors: Annotated[
+        int | None,
+        typer.Option("-k", "--neighbors", help="How many vote; default: the model's.", min=1, max=1000),
+    ] = None,
     resize: Annotated[
         bool, typer.Option("--resize", help="Resize images of another size, and say so.")
     ] = False,
@@ -144,7 +173,8 @@ def recipes(
     name: Annotated[str | None, typer.Argument(help="One recipe, in full.")] = None, json_: Json = False
 ) -> None:
     """List the recipes, or say what one holds."""
-    from .recipes import RECIPES, named
+    from .recipes import RECIPES
+    from .settings import named
 
     if name is None:
         listed = {recipe.name: recipe.what for recipe in RECIPES.values()}

@@ -1,14 +1,35 @@
 """Recipes: everything a run is made by, as frozen values. A recipe says what; the tasks say how."""
 
 import dataclasses
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import pydantic
+
 from .errors import UsageError
 
-__all__ = ["RECIPES", "Recipe", "changed", "named", "parsed"]
+__all__ = ["BATCHES_OF", "DEFAULT", "RECIPES", "Recipe", "option_of"]
+
+Network = Literal["mlp", "convnet", "raw-pixels"]
+Batches = Literal["triplets", "pairs", "p-by-k", "shuffled", "none"]
+LossName = Literal[
+    "triplet",
+    "contrastive",
+    "triplet-all",
+    "triplet-semi-hard",
+    "triplet-hard",
+    "triplet-hard-soft",
+    "supervised-contrastive",
+    "softmax",
+]
+BATCHES_OF: dict[str, tuple[Batches, ...]] = {
+    "triplet": ("triplets",),
+    "contrastive": ("pairs",),
+    "softmax": ("shuffled", "p-by-k"),
+}
+"""The batches that a loss can use; the others take every pair and triplet of a labelled batch."""
+LABELED: tuple[Batches, ...] = ("p-by-k", "shuffled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,39 +40,71 @@ class Recipe:
         UsageError: a value that cannot be meant; the option is named.
     """
 
+    __pydantic_config__ = pydantic.ConfigDict(extra="forbid")
+
     name: str
     what: str
     """One sentence for people."""
 
-    network: Literal["mlp", "raw-pixels"] = "mlp"
-    """The walk-through's MLP, or none at all."""
+    network: Network = "mlp"
+    """The walk-through's MLP, a small ConvNet, or none at all."""
+
+    channels: tuple[int, ...] = ()
+    """Channels of the ConvNet's stages, which halve an image down to some 7 px."""
 
     hidden: tuple[int, ...] = (256, 256)
-    """Widths of the hidden layers: the walk-through's."""
+    """Widths of the hidden layers: the walk-through's; in the ConvNet, those after its stages."""
 
     dimension: int | None = 128
     """d of the embedding: 128 to discriminate, 2 to draw it; None takes as many as an image has values."""
 
-    batches: Literal["triplets", "pairs", "none"] = "triplets"
-    """Which images stand together."""
+    normalised: bool = False
+    """Whether embeddings are brought to length 1. The walk-through's are not."""
 
-    loss: Literal["triplet", "contrastive"] = "triplet"
-    """The hinge on squared Euclidean distances, or the contrastive loss of the Siamese network."""
+    batches: Batches = "triplets"
+    """Which images stand together: drawn triplets or pairs, P classes by K images, or all, shuffled."""
+
+    loss: LossName = "triplet"
+    """The hinge on drawn triplets; on all, the semi-hard or the hardest of a batch; or one of the others."""
+
+    distance: Literal["squared_euclidean", "euclidean", "cosine"] = "squared_euclidean"
+    """What the triplet losses of a whole batch compare; drawn triplets take squared Euclidean ones."""
 
     margin: float = 1.0
-    """How much farther the negative must be than the positive; in squared distance for triplets."""
+    """How much farther the negative must be than the positive, in units of the distance."""
+
+    temperature: float = 0.1
+    """Of the supervised contrastive loss (Khosla et al., 2020)."""
+
+    average: Literal["active", "all"] = "active"
+    """What triplet-all and triplet-semi-hard are the mean over."""
 
     size_average: bool = True
-    """The mean over the batch, as the walk-through; False sums."""
+    """Drawn triplets and pairs: the mean over the batch, as the walk-through; False sums."""
 
     batch_size: int = 128
-    """Triplets or pairs a batch; the last ones of an epoch are as small as they come."""
+    """Triplets or pairs a batch, or images; the last drawn ones of an epoch are as small as they come."""
+
+    images_per_class: int = 4
+    """K at least, of P x K batches: where the classes are fewer than batch_size / K, K grows."""
 
     epochs: int = 10
     """The final total. 0 leaves the network as it was drawn."""
 
+    least_steps: int = 0
+    """On few images the epochs are as many more as these steps need."""
+
+    steps: int | None = None
+    """The final total in steps where a budget of time set it: the last epoch ends there."""
+
     learning_rate: float = 2e-4
-    """Of Adam, before the decay."""
+    """Of Adam: before the decay, or at the top of the cycle."""
+
+    weight_decay: float = 0.0
+    """Decoupled from the gradient, as in AdamW (Loshchilov and Hutter, 2019)."""
+
+    schedule: Literal["decay", "one-cycle"] = "decay"
+    """How the rate goes: in the walk-through's steps, or up in a line and down along a cosine to 0."""
 
     decay_every: int = 8
     """The rate of epoch e, counted from 1, is learning_rate · decay^(e // decay_every)."""
@@ -59,30 +112,100 @@ class Recipe:
     decay: float = 0.1
     """The walk-through steps StepLR(8, 0.1) before each epoch: seven epochs at 2e-4, then 2e-5."""
 
+    warmup: float = 0.15
+    """The share of the steps in which a one-cycle rate rises."""
+
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """Of the network while it trains; auto takes bfloat16 where the processor multiplies it."""
+
+    validation_share: float = 0.0
+    """Of the training images, to choose by; 0 reads losses on the test part, like the walk-through."""
+
+    keep: Literal["last", "best"] = "last"
+    """The last epoch, or the one with the best k-NN accuracy on the validation images."""
+
+    shift: float = 0.0
+    """Augmentation: as a share of the side, drawn from ±shift for each axis."""
+
+    rotation: float = 0.0
+    """Augmentation: in degrees, ±."""
+
+    scale: float = 0.0
+    """Augmentation: 0.1 makes an image up to a tenth larger or smaller."""
+
+    shear: float = 0.0
+    """Augmentation: in degrees, ±."""
+
+    brightness: float = 0.0
+    """Augmentation: as a share of the full scale, ±."""
+
+    contrast: float = 0.0
+    """Augmentation: as a factor from 1 - contrast to 1 + contrast."""
+
+    noise: float = 0.0
+    """Augmentation: the standard deviation as a share of the full scale."""
+
+    erase: float = 0.0
+    """Augmentation: the probability that a rectangle is wiped out."""
+
+    flip_horizontal: float | None = 0.0
+    """Augmentation: the probability of a mirror image; None: by whether mirror images find their class."""
+
+    flip_vertical: float = 0.0
+    """Augmentation: likewise, upside down."""
+
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("dimension", 1, 65536),
-            ("batch_size", 1, 1 << 20),
-            ("epochs", 0, 1_000_000),
-            ("decay_every", 1, 1_000_000),
-        ):
+        for name, (low, high) in WHOLE.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise UsageError(f"{_option(name)} is {value}, expected {low} to {high}")
-        for name in ("margin", "learning_rate", "decay"):
+                raise UsageError(f"{option_of(name)} is {value}, expected {low} to {high}")
+        for name in ("margin", "learning_rate", "decay", "temperature"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
-                raise UsageError(f"{_option(name)} is {value}, expected a positive number")
+                raise UsageError(f"{option_of(name)} is {value}, expected a positive number")
+        for name in ("warmup", "validation_share", "weight_decay"):
+            value = getattr(self, name)
+            if not 0 <= value <= MOST_SHARE:
+                raise UsageError(f"{option_of(name)} is {value}, expected 0 to {MOST_SHARE}")
+        fitting = BATCHES_OF.get(self.loss, ("p-by-k",))
+        if self.batches not in (*fitting, "none"):
+            raise UsageError(
+                f"--loss {self.loss}: cannot use the batches of {self.name}, {self.batches}; "
+                f"set batches to {fitting[0]}"
+            )
+        if self.keep == "best" and not self.validation_share and self.batches != "none":
+            raise UsageError(
+                "--keep best: chooses by validation images, so set --validation-share above 0; the test "
+                "images choose nothing"
+            )
+        _check_network(self)
 
-    def rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, counted from 1.
+    @property
+    def labeled(self) -> bool:
+        """Whether a batch is images with their labels, not drawn triplets or pairs."""
+        return self.batches in LABELED
+
+    def rate(self, epoch: int, batch: int = 0, batches: int = 1) -> float:
+        """Return the learning rate of a step.
+
+        Args:
+            epoch: counted from 1.
+            batch: counted from 0.
+            batches: how many an epoch has.
 
         >>> [RECIPES["article"].rate(epoch) for epoch in (1, 7)]
         [0.0002, 0.0002]
         >>> round(RECIPES["article"].rate(8), 8)
         2e-05
         """
-        return self.learning_rate * float(self.decay ** (epoch // self.decay_every))
+        if self.schedule == "decay":
+            return self.learning_rate * float(self.decay ** (epoch // self.decay_every))
+        total = self.steps or self.epochs * batches
+        step = (epoch - 1) * batches + batch
+        rising = self.warmup * total
+        if step < rising:
+            return self.learning_rate * min(1.0, (step + 1) / rising)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rising) / (total - rising)))
 
     def plain(self) -> dict[str, Any]:
         """Return the recipe as JSON values."""
@@ -92,9 +215,73 @@ class Recipe:
         }
 
 
+MOST_SHARE = 0.9
+WIDEST = 65536
+WHOLE = {
+    "dimension": (1, WIDEST),
+    "batch_size": (1, 1 << 20),
+    "images_per_class": (2, 1 << 16),
+    "epochs": (0, 1_000_000),
+    "least_steps": (0, 1_000_000_000),
+    "steps": (1, 1_000_000_000),
+    "decay_every": (1, 1_000_000),
+}
+"""The whole numbers, each with its least and its greatest value."""
+
+
+def _check_network(recipe: Recipe) -> None:
+    for name in ("hidden", "channels"):
+        for width in getattr(recipe, name):
+            if not 1 <= width <= WIDEST:
+                raise UsageError(f"{option_of(name)} holds {width}, expected 1 to {WIDEST}")
+    if recipe.network == "convnet" and not recipe.channels:
+        raise UsageError("--channels is empty: a convnet has stages, so set channels to [32, 64] or others")
+    if recipe.network != "convnet" and recipe.channels:
+        raise UsageError(
+            f"--channels is {list(recipe.channels)}: the network {recipe.network} has no stages, "
+            f"so set channels to []"
+        )
+    if recipe.network == "raw-pixels" and recipe.batches != "none":
+        raise UsageError("--network raw-pixels: has no weights to train; take --recipe raw-pixels")
+    if recipe.network == "convnet" and recipe.batches == "shuffled" and recipe.batch_size < 2:
+        raise UsageError("--batch-size is 1, expected 2 or more: a convnet compares the images of a batch")
+
+
+_STANDARD = Recipe(
+    name="standard",
+    what="the default: every triplet of each batch, a small ConvNet, augmented images, one cycle of the rate",
+    network="convnet",
+    channels=(32, 64, 96),
+    hidden=(256,),
+    batches="p-by-k",
+    loss="triplet-all",
+    batch_size=200,
+    images_per_class=8,
+    epochs=12,
+    least_steps=600,
+    learning_rate=2.5e-3,
+    weight_decay=0.05,
+    schedule="one-cycle",
+    precision="auto",
+    validation_share=0.1,
+    keep="best",
+    shift=0.036,
+    rotation=5.0,
+    scale=0.05,
+    flip_horizontal=None,
+)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
+        _STANDARD,
+        dataclasses.replace(
+            _STANDARD,
+            name="standard-softmax",
+            what="the plain baseline: the same network and images, trained by softmax cross-entropy",
+            batches="shuffled",
+            loss="softmax",
+        ),
         Recipe(
             name="article",
             what="the published triplet experiment, to the letter: random triplets, an MLP, ten epochs",
@@ -117,67 +304,13 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 
-DEFAULT = "article"
+DEFAULT = "standard"
 
 
-def named(name: str) -> Recipe:
-    """Return the recipe of that name.
+def option_of(name: str) -> str:
+    """Return the option that a key is set by.
 
-    Raises:
-        UsageError: there is none; the nearest name is suggested.
+    >>> option_of("batch_size")
+    '--batch-size'
     """
-    if name in RECIPES:
-        return RECIPES[name]
-    close = difflib.get_close_matches(name, RECIPES, n=1)
-    hint = f"did you mean {close[0]}?" if close else "`mitsugo recipes` lists them"
-    raise UsageError(
-        f"--recipe {name}: there is no such recipe, expected one of {', '.join(RECIPES)}; {hint}"
-    )
-
-
-def changed(recipe: Recipe, **changes: Any) -> Recipe:  # noqa: ANN401 - checked by the recipe itself
-    """Return the recipe with the changes that are not None.
-
-    Raises:
-        UsageError: the recipe does not train and so has nothing to change, or a value cannot be meant.
-    """
-    given = {key: value for key, value in changes.items() if value is not None}
-    if given and recipe.batches == "none":
-        raise UsageError(
-            f"{_option(next(iter(given)))}: the recipe {recipe.name} trains nothing; leave it out"
-        )
-    return dataclasses.replace(recipe, **given)
-
-
-def parsed(text: str) -> Recipe:
-    """Return the recipe of a text like `article` or `article:epochs=0:margin=0.5`.
-
-    >>> parsed("article:epochs=0").epochs
-    0
-
-    Raises:
-        UsageError: an unknown recipe or key, or a value that is no number.
-    """
-    name, *settings = text.split(":")
-    recipe = named(name)
-    numbers = {
-        field.name: int if "int" in str(field.type) else float
-        for field in dataclasses.fields(Recipe)
-        if field.name
-        in {"dimension", "margin", "batch_size", "epochs", "learning_rate", "decay_every", "decay"}
-    }
-    changes: dict[str, float] = {}
-    for setting in settings:
-        key, _, value = setting.partition("=")
-        key = key.replace("-", "_")
-        if key not in numbers:
-            raise UsageError(f"--recipes {text}: {setting} sets nothing known, expected {', '.join(numbers)}")
-        try:
-            changes[key] = numbers[key](value)
-        except ValueError as error:
-            raise UsageError(f"--recipes {text}: {key} is {value!r}, expected a number") from error
-    return changed(recipe, **changes)
-
-
-def _option(name: str) -> str:
     return "--" + name.replace("_", "-")

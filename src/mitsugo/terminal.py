@@ -160,9 +160,13 @@ def _interval(score: Mapping[str, Any], scale: float, digits: int) -> str:
 
 
 def _epoch_line(event: "Epoch", epochs: int) -> str:
+    active = f"  active {event.active / event.valid:.2%}" if event.valid else ""
+    accuracy = event.metrics.get("validation_accuracy")
+    told = "" if accuracy is None else f"  validation 5-NN {accuracy:.2%}"
     return (
-        f"epoch {event.epoch}/{epochs}  training loss {event.train_loss:.4f}  "
-        f"validation loss {event.validation_loss:.4f}  rate {event.learning_rate:g}  {event.seconds:.1f} s"
+        f"epoch {event.epoch}/{epochs}  training loss {event.train_loss:.4f}{active}  "
+        f"validation loss {event.validation_loss:.4f}{told}  rate {event.learning_rate:.3g}  "
+        f"{event.seconds:.1f} s"
     )
 
 

@@ -2,16 +2,18 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from .errors import ModelError
 from .shapes import Tensor
+from .space.losses import Loss
 from .values import Epoch, Position
+from .watch import Sight
 
 __all__ = ["Metric", "Progress", "Training", "fit", "run"]
 
@@ -45,20 +47,24 @@ class Training:
         network: takes the inputs of a batch, one tensor or several, and returns one output or several.
         loss: takes the outputs (and the target where there is one); a tensor, or a tuple that begins with it.
         optimizer: of the network's parameters.
-        learning_rate: the rate of an epoch, counted from 1.
+        learning_rate: the rate of a step: its epoch, counted from 1, and its batch, counted from 0.
         train_batches: the batches of an epoch (from 1), after skipping so many: (inputs, target or None).
         validation_batches: the batches that the network is judged by, anew at each call.
         metrics: what is watched beside the losses, in training and in validation.
+        measures: what else is known of the network after each epoch, by name; goes into the epoch's metrics.
+        watch: looks at the outputs of each training batch before its step; raises where it must not go on.
         report_every: at batch 0 and every so many batches Progress carries the mean loss since the last time.
     """
 
     network: nn.Module
     loss: Callable[..., Any]
     optimizer: torch.optim.Optimizer
-    learning_rate: Callable[[int], float]
+    learning_rate: Callable[[int, int], float]
     train_batches: Callable[[int, int], Batches]
     validation_batches: Callable[[], Batches]
     metrics: Sequence[Metric] = ()
+    measures: Callable[[], Mapping[str, float]] = dict
+    watch: Callable[[Sight], None] | None = None
     report_every: int = 100
 
 
@@ -98,13 +104,11 @@ def run(training: Training, epochs: int, start: Position | None = None) -> Itera
         start: where to go on; its epochs only advance the schedule, as the walk-through's start_epoch does.
 
     Raises:
-        ModelError: the loss is not finite; the step is named, or the epoch after which validation found it.
+        ModelError: the loss is not finite, or the watch saw a collapse; the step is named, or the epoch after
+            which validation found it.
     """
     start = start or Position()
     for epoch in range(start.epochs + 1, epochs + 1):
-        rate = training.learning_rate(epoch)
-        for group in training.optimizer.param_groups:
-            group["lr"] = rate
         done = yield from _train_epoch(training, epoch, start if epoch == start.epochs + 1 else Position())
         metrics = {f"train_{metric.name}": metric.value() for metric in training.metrics}
         validation_loss = _validate(training, epoch)
@@ -113,11 +117,14 @@ def run(training: Training, epochs: int, start: Position | None = None) -> Itera
             epoch=epoch,
             train_loss=done.loss_sum / max(done.batches, 1),
             validation_loss=validation_loss,
-            learning_rate=rate,
+            learning_rate=training.learning_rate(epoch, max(done.batches - 1, 0)),
             seconds=done.seconds,
             core_seconds=done.core_seconds,
             images=done.images,
-            metrics=metrics,
+            active=done.active,
+            valid=done.valid,
+            empty_batches=done.empty_batches,
+            metrics=metrics | dict(training.measures()),
         )
 
 
@@ -148,10 +155,14 @@ def _train_epoch(training: Training, epoch: int, start: Position) -> Generator[P
     since, batches_since = 0.0, 0
     clock.start()
     for batch, (inputs, target) in enumerate(training.train_batches(epoch, start.batches), start.batches):
+        for group in training.optimizer.param_groups:
+            group["lr"] = training.learning_rate(epoch, batch)
         training.optimizer.zero_grad(set_to_none=True)
-        loss, images = _forward(training, inputs, target)
-        value = _finite(loss.item(), epoch, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
+        step = _forward(training, inputs, target)
+        value = _finite(step.loss.item(), epoch, batch)
+        if training.watch is not None:
+            training.watch(_sight(training, step, epoch, batch, value))
+        step.loss.backward()  # type: ignore[no-untyped-call]
         training.optimizer.step()
         since, batches_since = since + value, batches_since + 1
         clock.stop()
@@ -159,7 +170,10 @@ def _train_epoch(training: Training, epoch: int, start: Position) -> Generator[P
             epochs=epoch - 1,
             batches=batch + 1,
             loss_sum=position.loss_sum + value,
-            images=position.images + images,
+            images=position.images + step.images,
+            active=position.active + (step.active or 0),
+            valid=position.valid + (step.valid or 0),
+            empty_batches=position.empty_batches + (step.valid == 0),
             seconds=clock.seconds,
             core_seconds=clock.core_seconds,
         )
@@ -188,8 +202,7 @@ def _validate(training: Training, epoch: int) -> float:
     total, batches = 0.0, 0
     with torch.no_grad():
         for inputs, target in training.validation_batches():
-            loss, _ = _forward(training, inputs, target)
-            total, batches = total + loss.item(), batches + 1
+            total, batches = total + _forward(training, inputs, target).loss.item(), batches + 1
     if not math.isfinite(total):
         raise ModelError(
             f"the validation loss is {total} after epoch {epoch}: its steps broke the network, "
@@ -198,16 +211,54 @@ def _validate(training: Training, epoch: int) -> float:
     return total / max(batches, 1)
 
 
-def _forward(training: Training, inputs: Inputs, target: Any) -> tuple[Tensor, int]:  # noqa: ANN401
+class _Step(NamedTuple):
+    """What went forward."""
+
+    loss: Tensor
+    active: int | None
+    valid: int | None
+    images: int
+    outputs: tuple[Tensor, ...]
+    target: tuple[Any, ...]
+
+
+def _forward(training: Training, inputs: Inputs, target: Any) -> _Step:  # noqa: ANN401
     several = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     target = None if target is None or len(target) == 0 else target
     outputs = training.network(*several)
     loss_inputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    loss_outputs = training.loss(*loss_inputs, *(() if target is None else (target,)))
+    targets = () if target is None else (target,)
+    loss_outputs = training.loss(*loss_inputs, *targets)
     for metric in training.metrics:
         metric(outputs, target, loss_outputs)
-    loss = loss_outputs[0] if isinstance(loss_outputs, tuple) else loss_outputs
-    return loss, sum(len(images) for images in several)
+    counted = isinstance(loss_outputs, Loss)
+    return _Step(
+        loss=loss_outputs[0] if isinstance(loss_outputs, tuple) else loss_outputs,
+        active=int(loss_outputs.active) if counted else None,
+        valid=int(loss_outputs.valid) if counted else None,
+        images=sum(len(images) for images in several),
+        outputs=loss_inputs,
+        target=targets,
+    )
+
+
+def _sight(training: Training, step: _Step, epoch: int, batch: int, loss: float) -> Sight:
+    outputs = tuple(output.detach() for output in step.outputs)
+
+    def collapsed_loss() -> float:
+        with torch.no_grad():
+            found = training.loss(*(torch.zeros_like(output) for output in outputs), *step.target)
+        return float(found[0] if isinstance(found, tuple) else found)
+
+    return Sight(
+        epoch=epoch,
+        batch=batch,
+        outputs=outputs,
+        loss=loss,
+        active=step.active,
+        valid=step.valid,
+        collapsed_loss=collapsed_loss,
+    )
 
 
 def _reset(metrics: Sequence[Metric]) -> None:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mitsugo.data.splits import article_split, stratified_split
+from mitsugo.data.splits import article_split, carved_split, stratified_split
 from mitsugo.errors import DataError, UsageError
 from mitsugo.values import LabeledImages, Split
 
@@ -108,3 +108,69 @@ def test_the_article_draws_where_there_are_no_parts():
 def test_no_images_cannot_be_split():
     with pytest.raises(DataError, match="there are no images to split"):
         article_split(labeled([]), seed=0)
+
+
+def test_carved_images_come_from_each_class_of_the_training_part():
+    own = Split(
+        train=np.arange(34), validation=np.empty(0, np.int64), test=np.arange(34, 40), how="its parts; of old"
+    )
+    labels = [0] * 20 + [1] * 10 + [2] * 4 + [0, 1, 2, 0, 1, 2]
+    split = carved_split(labeled(labels, own), 0.25, seed=3)
+    carved = [labels[i] for i in split.validation.tolist()]
+    # a quarter of 20, of 10 (2.5, rounded up) and of 4
+    assert [carved.count(one_class) for one_class in range(3)] == [5, 3, 1]
+    assert sorted([*split.train.tolist(), *split.validation.tolist()]) == list(range(34))
+    assert split.test.tolist() == list(range(34, 40))
+    assert not split.validation_is_test
+    assert split.how == (
+        "its parts; of old; 25% of each class of the training part, drawn with seed 3, to choose by"
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(labels=st.lists(st.integers(0, 5), min_size=1, max_size=80), seed=st.integers(0, 2**40))
+def test_nothing_is_carved_from_a_class_of_fewer_than_four_training_images(labels, seed):
+    images = labeled(labels)
+    split, whole = carved_split(images, 0.1, seed), article_split(images, seed)
+    assert split.test.tolist() == whole.test.tolist()
+    assert sorted([*split.train.tolist(), *split.validation.tolist()]) == whole.train.tolist()
+    for one_class in set(labels):
+        there = int((images.labels[whole.train] == one_class).sum())
+        carved = int((images.labels[split.validation] == one_class).sum())
+        # a tenth, halves up, at least one
+        assert carved == (0 if there < 4 else max((there + 5) // 10, 1))
+
+
+def test_a_sources_own_validation_part_is_taken():
+    own = Split(
+        train=np.arange(6), validation=np.array([8]), test=np.array([6, 7]), how="by its maker; in 2020"
+    )
+    split = carved_split(labeled([0, 0, 0, 1, 1, 1, 0, 1, 0], own), 0.5, seed=0)
+    parts = (split.train.tolist(), split.validation.tolist(), split.test.tolist())
+    assert parts == ([0, 1, 2, 3, 4, 5], [8], [6, 7])
+    assert split.how == "by its maker; in 2020"
+
+
+def test_a_validation_part_that_is_the_test_part_chooses_nothing():
+    test = np.array([8, 9])
+    own = Split(train=np.arange(8), validation=test, test=test, how="its own")
+    split = carved_split(labeled([0] * 4 + [1] * 4 + [0, 1], own), 0.25, seed=0)
+    assert len(split.validation) == 2
+    assert set(split.validation.tolist()) <= set(range(8))
+
+
+def test_what_is_carved_hangs_on_the_seed():
+    images = labeled([0] * 40 + [1] * 40)
+    one, again, other = (carved_split(images, 0.2, seed).validation.tolist() for seed in (1, 1, 2))
+    assert one == again != other
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_share_to_carve_out_of_range(share):
+    with pytest.raises(UsageError, match="expected more than 0 and less than 1"):
+        carved_split(labeled([0] * 8), share, 0)
+
+
+def test_no_images_cannot_be_carved():
+    with pytest.raises(DataError, match="there are no images to split"):
+        carved_split(labeled([]), 0.1, seed=0)

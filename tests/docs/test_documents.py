@@ -1,4 +1,7 @@
-"""The pages are true: links lead somewhere, commands exist, and what is quick enough is run."""
+"""The pages are true: links lead somewhere, commands exist, and what is quick enough is run.
+
+A block of TOML is a file whose first line says its name.
+"""
 
 import re
 import shlex
@@ -22,7 +25,7 @@ SLOW = ("mnist", "runs/article", "runs/mine", "path/to")
 
 
 class Step(NamedTuple):
-    """A command line of a page, or one of its Python blocks."""
+    """A command line of a page, or one of its blocks of Python or TOML."""
 
     kind: str
     text: str
@@ -30,14 +33,14 @@ class Step(NamedTuple):
 
 def steps(page: Path) -> Iterator[Step]:
     for kind, text in BLOCK.findall(page.read_text()):
-        if kind == "python":
-            yield Step("python", text)
+        if kind in {"python", "toml"}:
+            yield Step(kind, text)
         elif kind == "bash":
             yield from (Step("command", line.split(" #")[0].strip()) for line in text.splitlines() if line)
 
 
 def quick(step: Step) -> bool:
-    return step.kind == "python" or (
+    return step.kind != "command" or (
         step.text.startswith("mitsugo ") and not any(word in step.text for word in SLOW)
     )
 
@@ -67,7 +70,7 @@ def test_a_link_that_leads_nowhere_would_be_found():
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_command_in_a_block_can_be_given(page):
     for kind, text in steps(page):
-        if kind == "python":
+        if kind != "command":
             continue
         first, *words = shlex.split(text)
         if first == "mitsugo":
@@ -119,12 +122,15 @@ RUNNABLE = [page for page in PAGES if any(map(quick, steps(page)))]
 def test_pages_that_are_run_are_the_ones_meant():
     assert [page.name for page in RUNNABLE] == [
         "README.md",
+        "every-triplet.md",
+        "budget-and-settings.md",
         "compare-honestly.md",
         "resume-and-reproduce.md",
         "use-the-parts.md",
         "your-first-run.md",
         "your-own-idx-data.md",
         "python.md",
+        "recipes.md",
     ]
 
 
@@ -134,6 +140,8 @@ def test_what_is_quick_runs_from_top_to_bottom(page, desk, capsys):
     for step in filter(quick, steps(page)):
         if step.kind == "python":
             exec(compile(step.text, page.name, "exec"), names)  # noqa: S102 - the page's own code
+        elif step.kind == "toml":
+            (desk / re.match(r"# (\w+\.toml)\n", step.text)[1]).write_text(step.text)
         else:
             code = run(shlex.split(step.text)[1:])
             assert code == 0, (step.text, capsys.readouterr().err)

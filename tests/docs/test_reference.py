@@ -156,9 +156,13 @@ def test_every_member_and_key_of_a_bundle_is_in_the_reference():
 
 
 def test_every_setting_of_every_recipe_is_in_the_reference():
-    head = next(line for line in (REFERENCE / "recipes.md").read_text().splitlines() if "| setting" in line)
-    names = [cell.strip() for cell in head.split("|")[2:-2]]
-    told = {codes(row[0])[0]: row[1:-1] for row in rows((REFERENCE / "recipes.md").read_text())}
+    page = (REFERENCE / "recipes.md").read_text()
+    heads = {line for line in page.splitlines() if line.startswith("| setting")}
+    assert len(heads) == 1, "every table has the same columns"
+    names = [cell.strip() for cell in heads.pop().split("|")[2:-2]]
+    settings = [codes(row[0])[0] for row in rows(page)]
+    assert len(settings) == len(set(settings))
+    told = {codes(row[0])[0]: row[1:-1] for row in rows(page)}
     for number, name in enumerate(names):
         plain = mitsugo.RECIPES[name].plain()
         shown = {

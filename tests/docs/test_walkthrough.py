@@ -12,8 +12,7 @@ import torch
 import mitsugo
 from mitsugo.model.preprocessing import Preprocessing
 from mitsugo.tasks.experiment import assemble
-from mitsugo.tasks.models import train_through
-from mitsugo.tasks.talk import SILENT
+from mitsugo.values import Epoch
 
 FOLDER = Path(__file__).parents[2] / "docs" / "walkthrough"
 SCRIPT = FOLDER / "walkthrough.py"
@@ -53,7 +52,7 @@ def test_its_losses_are_the_recipes_but_for_rounding(said, mnist):
         preprocessing=Preprocessing(mean=0.1307, std=0.3081),
         device=torch.device("cpu"),
     )
-    epochs = train_through(experiment, EPOCHS, SILENT)
+    epochs = [event for event in mitsugo.run(experiment.training, EPOCHS) if isinstance(event, Epoch)]
     found = re.findall(r"training loss (\d\.\d{4}), validation loss (\d\.\d{4})", said)
     assert np.array(found, dtype=float) == pytest.approx(
         np.array([(epoch.train_loss, epoch.validation_loss) for epoch in epochs]), abs=1e-4

@@ -1,6 +1,7 @@
 """One file carries a model: what comes back is what went in, to the byte; what does not belong is refused."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import platform
@@ -14,10 +15,12 @@ import torch
 
 import mitsugo
 from mitsugo.errors import DataError, ModelError, ResourceError, UsageError
-from mitsugo.files import read_sealed
+from mitsugo.files import read_sealed, write_sealed
 from mitsugo.model.bundle import Model
-from mitsugo.model.networks import Architecture, build
+from mitsugo.model.embedding import fingerprint_of
+from mitsugo.model.networks import Architecture, build, initialise
 from mitsugo.model.preprocessing import Preprocessing
+from mitsugo.model.tensors import weights_sha256
 from mitsugo.values import LabeledImages
 
 AN_IMAGE = LabeledImages(
@@ -37,6 +40,7 @@ def same(one, other):
                 "preprocessing",
                 "class_names",
                 "training_mean",
+                "k",
                 "recipe",
                 "versions",
                 "fingerprint",
@@ -123,7 +127,10 @@ def test_the_manifest_says_what_the_model_is(bundle, make_model):
         "image_shape": [1, 2, 2],
         "dimension": 2,
         "hidden": [3],
+        "channels": [],
+        "normalised": False,
     }
+    assert manifest["k"] == 5
     assert manifest["distance"] == "euclidean"
     assert manifest["recipe"] == {"name": "article", "hidden": [3], "margin": 1.0, "of": {"seed": 0}}
     assert manifest["fingerprint"] == model.fingerprint
@@ -195,9 +202,92 @@ def test_a_network_of_another_architecture_makes_no_model(make_model, pixels_mod
         )
 
 
+def a_convnet(normalised):
+    """A model of a ConvNet whose batch normalisation has seen some images."""
+    architecture = Architecture(
+        name="convnet",
+        image_shape=(2, 17, 16),
+        dimension=3,
+        channels=(4, 5, 6),
+        hidden=(7,),
+        normalised=normalised,
+    )
+    network = build(architecture)
+    initialise(network, torch.Generator().manual_seed(2))
+    chance = np.random.default_rng(2)
+    pixels = chance.integers(0, 256, (12, 2, 17, 16), dtype=np.uint8)
+    network.train()(torch.from_numpy(pixels) / 255)
+    model = Model.of(
+        architecture=architecture,
+        network=network,
+        preprocessing=Preprocessing(0.5, 0.25),
+        images=LabeledImages(
+            pixels=pixels,
+            labels=np.arange(12) % 2,
+            class_names=("OK", "NG"),
+            names=tuple(map(str, range(12))),
+        ),
+        recipe={"name": "standard"},
+        k=3,
+    )
+    return model, network, pixels
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_a_convnet_comes_back_as_it_was_to_the_bit(tmp_path, normalised):
+    model, network, pixels = a_convnet(normalised)
+    model.save(tmp_path / "a")
+    loaded = Model.load(tmp_path / "a")
+    assert same(model, loaded)
+    assert loaded.k == 3
+    assert np.array_equal(loaded.embed(pixels), model.gallery.vectors)
+    loaded.save(tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    # the network that was trained lays its weights out otherwise, and means the same
+    (stage,) = [layer for name, layer in network.named_modules() if name.endswith("stages.3")]
+    assert stage.weight.is_contiguous(memory_format=torch.channels_last)
+    assert fingerprint_of(model.architecture, model.preprocessing, network.eval()) == loaded.fingerprint
+    with torch.no_grad():
+        trained = network((torch.from_numpy(pixels) / 255 - 0.5) / 0.25).numpy()
+    assert trained == pytest.approx(loaded.embed(pixels), rel=1e-4, abs=1e-5)
+    lengths = np.linalg.norm(loaded.embed(pixels), axis=1)
+    assert np.all(abs(lengths - 1) < 1e-6) == normalised
+
+
+def test_a_bundle_of_before_convnets_is_the_same_model(tmp_path, members, reseal, make_model):
+    document = json.loads(members["manifest.json"])
+    for name in ("channels", "normalised"):
+        del document["architecture"][name]
+    del document["k"]
+    write_sealed(tmp_path / "old", {**members, "manifest.json": json.dumps(document).encode()})
+    loaded = Model.load(tmp_path / "old")
+    assert same(loaded, make_model())
+    assert (loaded.k, loaded.architecture.channels, loaded.architecture.normalised) == (5, (), False)
+
+
+@pytest.mark.parametrize("hidden", [[3], []])
+def test_the_fingerprint_of_a_network_without_channels_is_what_it_was(make_model, hidden):
+    model = make_model(hidden=tuple(hidden))
+    parts = {
+        "architecture": {"name": "mlp", "image_shape": [1, 2, 2], "dimension": 2, "hidden": hidden},
+        "preprocessing": {"mean": 0.25, "std": 0.5},
+        "weights": weights_sha256(model.network),
+    }
+    assert model.fingerprint == hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def test_the_models_own_k_votes_where_nothing_else_is_said(pixels_model):
+    image = np.array([[[[0, 4]]]], np.uint8)  # OK at distance 4 and 6, NG far away
+    near = dataclasses.replace(pixels_model, k=1)
+    assert len(near.classify(image, ["a"])[0].neighbors) == 1
+    assert len(near.classify(image, ["a"], k=4)[0].neighbors) == 4
+    assert len(pixels_model.classify(image, ["a"])[0].neighbors) == 5
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"k": 0}, "0 neighbours vote, expected 1 or more"),
         ({"training_mean": 1.5}, "the mean of the training pixels is 1.5, expected 0 to 1"),
         ({"training_mean": math.nan}, "the mean of the training pixels is nan"),
         ({"class_names": ("a", "b", "a")}, "two classes have the same name"),

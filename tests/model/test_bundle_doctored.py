@@ -109,8 +109,20 @@ def architecture(**changes):
             architecture(name="raw-pixels", dimension=4, hidden=[]),
             r"layers\.0\.bias is F32 \(3,\), expected missing",
         ),
-        (architecture(name="cnn"), r"architecture\.name: input should be 'mlp' or 'raw-pixels'"),
+        (architecture(name="cnn"), r"architecture\.name: input should be 'mlp', 'convnet' or 'raw-pixels'"),
         (architecture(image_shape=[2, 2, 1]), "the gallery belongs to model"),
+        (architecture(normalised=True), r"embedding_net\.layers\.0\.bias is missing, expected F32 \(3,\)"),
+        (architecture(channels=[8]), r"mlp with the channels \(8,\): a ConvNet has some, no other does"),
+        (architecture(name="convnet"), r"convnet with the channels \(\): a ConvNet has some"),
+        (
+            architecture(name="convnet", channels=[1 << 22] * 3),
+            r"layers\.0\.bias is F32 \(3,\), expected missing",
+        ),
+        (
+            architecture(name="convnet", channels=[1 << 24], hidden=[1 << 24], image_shape=[1, 4096, 4096]),
+            "a ConvNet that ends its stages with 70368744177664 values, expected at most 16777216",
+        ),
+        ({"k": 0}, "0 neighbours vote, expected 1 or more"),
         (
             {"preprocessing": {"mean": 0.25, "std": 0.0}},
             "mean 0.25 and standard deviation 0.0: expected finite",

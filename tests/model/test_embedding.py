@@ -14,6 +14,7 @@ from mitsugo.model.preprocessing import Preprocessing
 
 AS_THEY_ARE = Preprocessing(0.0, 1 / 255)
 POINT = Architecture(name="raw-pixels", image_shape=(1, 1, 2), dimension=2)
+CONVNET = Architecture(name="convnet", image_shape=(1, 28, 28), dimension=128, channels=(32,))
 ARTICLE = Architecture(name="mlp", image_shape=(1, 28, 28), dimension=128, hidden=(256, 256))
 
 
@@ -105,5 +106,8 @@ def test_the_fingerprint_follows_everything_that_a_vector_depends_on(article):
     with torch.no_grad():
         article.layers[4].bias[127] = torch.nextafter(article.layers[4].bias[127], torch.tensor(9.0))
     known.add(fingerprint_of(ARTICLE, AS_THEY_ARE, article))
-    assert len(known) == 5
+    known.add(fingerprint_of(dataclasses.replace(ARTICLE, normalised=True), AS_THEY_ARE, article))
+    for channels in ((32,), (32, 64)):
+        known.add(fingerprint_of(dataclasses.replace(CONVNET, channels=channels), AS_THEY_ARE, article))
+    assert len(known) == 8
     assert all(len(fingerprint) == 64 for fingerprint in known)

@@ -23,11 +23,30 @@ WHOLE = {
 }
 
 
+WITH_ALL = WHOLE | {
+    "architecture": {
+        "name": "convnet",
+        "image_shape": [1, 28, 28],
+        "dimension": 128,
+        "hidden": [256],
+        "channels": [32, 64],
+        "normalised": True,
+    },
+    "k": 9,
+}
+
+
 def test_a_manifest_comes_back_as_it_was():
-    content = written(validated(WHOLE))
-    assert json.loads(content) == WHOLE
-    assert document_of(content) == (WHOLE, 1)
+    content = written(validated(WITH_ALL))
+    assert json.loads(content) == WITH_ALL
+    assert document_of(content) == (WITH_ALL, 1)
     assert written(validated(json.loads(content))) == content
+
+
+def test_a_manifest_of_before_convnets_is_read_and_means_what_it_meant():
+    later = {"channels": [], "normalised": False}
+    meant = WHOLE | {"architecture": WHOLE["architecture"] | later, "k": 5}
+    assert json.loads(written(validated(WHOLE))) == meant
 
 
 @pytest.mark.parametrize("key", sorted(WHOLE))
@@ -44,7 +63,7 @@ def test_no_key_may_be_missing(key):
         ({"architecture": WHOLE["architecture"] | {"depth": 3}}, r"architecture\.depth: extra inputs"),
         (
             {"architecture": WHOLE["architecture"] | {"name": "cnn"}},
-            r"architecture\.name: .*'mlp' or 'raw-pixels'",
+            r"architecture\.name: .*'mlp', 'convnet' or 'raw-pixels'",
         ),
         (
             {"architecture": WHOLE["architecture"] | {"dimension": "2"}},
@@ -68,6 +87,16 @@ def test_no_key_may_be_missing(key):
             r"architecture\.image_shape\.2: field",
         ),
         ({"preprocessing": {"mean": "0", "std": 1}}, r"preprocessing\.mean: .*valid number"),
+        (
+            {"architecture": WITH_ALL["architecture"] | {"channels": [32, "64"]}},
+            r"architecture\.channels\.1: .*valid integer",
+        ),
+        (
+            {"architecture": WITH_ALL["architecture"] | {"normalised": 1}},
+            r"architecture\.normalised: .*valid boolean",
+        ),
+        ({"k": "5"}, "k: .*valid integer"),
+        ({"k": 5.0}, "k: .*valid integer"),
         ({"distance": "cosine"}, "distance: .*'euclidean'"),
         ({"class_names": "0123"}, "class_names: .*valid list"),
         ({"class_names": ["0", 1]}, r"class_names\.1: .*expected a text"),

@@ -79,6 +79,33 @@ def test_the_table_is_aligned_and_says_what_can_be_told(decided):
     assert "Intervals are 95 %" in how
 
 
+def test_the_articles_and_the_default_recipe_with_its_baseline_on_digits():
+    recipes = ["article", "standard", "standard-softmax"]
+    comparison = compare("digits", recipes, seeds=1, epochs=1)
+    assert [row["name"] for row in comparison["recipes"]] == recipes
+    assert [row["epochs"] for row in comparison["recipes"]] == [1, 1, 1], (
+        "--epochs is not raised to any steps"
+    )
+    assert comparison["test_images"] == 359
+    assert {row["knn_accuracy"]["n"] for row in comparison["recipes"]} == {359}
+    assert [(pair["one"], pair["other"]) for pair in comparison["pairs"]] == [
+        ("standard", "article"),
+        ("standard-softmax", "article"),
+        ("standard-softmax", "standard"),
+    ]
+    seen = {row["name"]: row["images_seen"] for row in comparison["recipes"]}
+    assert seen["article"] == 3 * 1438, "three images an anchor"
+    assert 1293 <= seen["standard"] < 3 * 1293
+    for row in comparison["recipes"]:
+        assert row["knn_accuracy"]["value"] > 0.85
+
+
+def test_a_setting_behind_a_colon_reaches_the_recipe(tiny):
+    shrunk = "standard:channels=[4]:hidden=[4]:batch-size=8:images-per-class=2"
+    comparison = compare(str(tiny), [f"{shrunk}:epochs=2", "raw-pixels"], seeds=1, epochs=1)
+    assert [row["epochs"] for row in comparison["recipes"]] == [2, 0]
+
+
 def test_a_recipe_against_itself_under_other_seeds_cannot_be_told():
     comparison = compare("digits", ["article", "article"], seeds=2, epochs=1)
     (pair,) = comparison["pairs"]
@@ -129,7 +156,7 @@ def test_spaces_around_names_are_nothing(tiny):
         (["article"], {}, "--recipes article: names 1, expected two or more"),
         (["article", "artcle"], {}, "there is no such recipe.* did you mean article"),
         (["article", ""], {}, "there is no such recipe"),
-        (["article", "article:depth=2"], {}, "depth=2 sets nothing known"),
+        (["article", "article:depth=2"], {}, "depth is no key of a recipe"),
         (["article", "raw-pixels"], {"seeds": 0}, "--seeds 0: expected 1 or more"),
         (["article", "raw-pixels"], {"epochs": -1}, "--epochs is -1, expected 0 to"),
         (["article", "raw-pixels"], {"device": "nonsense"}, "--device nonsense"),

@@ -10,8 +10,9 @@ from mitsugo.data.sources import load
 from mitsugo.data.splits import article_split
 from mitsugo.errors import UsageError
 from mitsugo.model.preprocessing import Preprocessing, prepare
-from mitsugo.recipes import RECIPES, changed
-from mitsugo.tasks.experiment import assemble, chosen_device, normalisation_of
+from mitsugo.recipes import RECIPES
+from mitsugo.settings import changed
+from mitsugo.tasks.experiment import assemble, augmentation_of, chosen_device, normalisation_of
 from mitsugo.values import LabeledImages, Split
 
 PLAIN = Preprocessing(0.0, 1 / 255)
@@ -112,6 +113,104 @@ def test_margin_and_sum_reach_the_loss(images):
         ).training
         loss = training.loss(same, same, same)
         assert (loss[0] if isinstance(loss, tuple) else loss).item() == expected
+
+
+def whole_batches(images, recipe="standard", **changes):
+    small = {"channels": (4,), "hidden": (4,), "batch_size": 8, "images_per_class": 2, "flip_horizontal": 0.0}
+    return experiment(images, recipe, **{**small, "precision": "float32", **changes})
+
+
+def test_what_a_loss_takes_of_a_recipe_reaches_it(images):
+    made = {
+        name: whole_batches(images, loss=name, **changes).training.loss.keywords
+        for name, changes in (
+            ("triplet-all", {"margin": 0.3, "distance": "cosine", "average": "all"}),
+            ("triplet-hard", {"margin": 0.4, "distance": "euclidean"}),
+            ("supervised-contrastive", {"temperature": 0.2}),
+            ("softmax", {"batches": "shuffled"}),
+        )
+    }
+    assert {key: made["triplet-all"][key] for key in ("margin", "distance", "average")} == {
+        "margin": 0.3,
+        "distance": "cosine",
+        "average": "all",
+    }
+    assert {key: made["triplet-hard"][key] for key in ("margin", "distance")} == {
+        "margin": 0.4,
+        "distance": "euclidean",
+    }
+    assert made["supervised-contrastive"]["temperature"] == 0.2
+    assert made["softmax"] == {}
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["triplet-all", "triplet-semi-hard", "triplet-hard", "triplet-hard-soft", "supervised-contrastive"],
+)
+@pytest.mark.parametrize("network", ["mlp", "convnet"])
+def test_every_loss_of_labelled_batches_has_a_gradient_in_every_network(images, loss, network):
+    changes = {"channels": ()} if network == "mlp" else {}
+    training = whole_batches(images, network=network, loss=loss, dimension=3, **changes).training
+    (inputs,), labels = next(iter(training.train_batches(1, 0)))
+    found = training.loss(training.network(inputs), labels)
+    found.value.backward()
+    gradients = [parameter.grad for parameter in training.network.parameters()]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert found.valid.item() > 0
+
+
+def test_softmax_trains_a_layer_that_the_embedding_has_not(images):
+    made = whole_batches(images, "standard-softmax", dimension=3)
+    assert made.architecture.dimension == 3
+    pixels = torch.zeros(4, 1, 2, 2)
+    assert made.network.eval()(pixels).shape == (4, 3)
+    assert made.training.network(pixels).shape == (4, 2), "a logit a class"
+    trained = {id(p) for group in made.training.optimizer.param_groups for p in group["params"]}
+    assert trained == {id(parameter) for parameter in made.training.network.parameters()}
+    assert trained > {id(parameter) for parameter in made.network.parameters()}
+
+
+def test_bfloat16_is_for_the_network_that_trains_alone(images):
+    made = whole_batches(images, precision="bfloat16", dimension=3)
+    plain = whole_batches(images, dimension=3)
+    assert all(
+        torch.equal(a, b) for a, b in zip(made.network.parameters(), plain.network.parameters(), strict=True)
+    )
+    (inputs,), labels = next(iter(made.training.train_batches(1, 0)))
+    assert torch.equal(made.network.eval()(inputs), plain.network.eval()(inputs))
+    outputs = made.training.network.train()(inputs)
+    exact = plain.training.network.train()(inputs)
+    assert outputs.dtype == torch.float32
+    assert 0 < (outputs - exact).abs().max() < 0.2 * exact.abs().max()
+    assert made.training.loss(outputs, labels).value.dtype == torch.float32
+    assert all(p.dtype == torch.float32 for p in made.training.network.parameters())
+
+
+def test_only_what_has_images_to_choose_by_is_judged(images):
+    assert whole_batches(images, validation_share=0.0, keep="last").judge is None
+    assert experiment(images).training.measures() == {}
+    judged = whole_batches(images)
+    assert judged.training.measures() == judged.judge()
+    assert set(judged.judge()) == {"validation_accuracy"}
+
+
+def test_a_recipe_says_how_images_are_changed():
+    recipe = changed(RECIPES["standard"], rotation=7.0, noise=0.1, flip_horizontal=0.5)
+    augmentation = augmentation_of(recipe)
+    assert (augmentation.rotation, augmentation.noise, augmentation.flip_horizontal) == (7.0, 0.1, 0.5)
+    assert augmentation_of(RECIPES["article"]).is_off
+
+
+def test_the_weights_hang_on_the_seed_alone(images):
+    one = whole_batches(images, seed=1)
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    same, other = whole_batches(images, seed=1), whole_batches(images, seed=2)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    pairs = [zip(one.network.parameters(), e.network.parameters(), strict=True) for e in (same, other)]
+    equal = [[torch.equal(a, b) for a, b in pair if a.dim() > 1] for pair in pairs]
+    assert all(equal[0])
+    assert not any(equal[1])
 
 
 def test_raw_pixels_has_nothing_to_train_and_as_many_dimensions_as_values(images):

@@ -1,5 +1,6 @@
 """Verdicts on image files, from the bundle alone."""
 
+import dataclasses
 import struct
 import zlib
 from pathlib import Path
@@ -63,6 +64,14 @@ def test_many_files_are_told_in_their_order(digits_run, saved):
     assert [verdict["neighbors"][0]["name"] for verdict in verdicts] == [images.names[row] for row in rows]
     assert [verdict["label"] for verdict in verdicts] == [str(images.labels[row]) for row in rows]
     assert [len(verdict["neighbors"]) for verdict in verdicts] == [1, 1, 1]
+
+
+def test_as_many_vote_as_the_model_says(tmp_path, digits_run, digit, saved):
+    model = dataclasses.replace(Model.load(digits_run.bundle), k=9)
+    model.save(tmp_path / "nine.mitsugo")
+    for k, votes in ((None, 9), (3, 3)):
+        (verdict,) = inspect(tmp_path / "nine.mitsugo", [saved(digit)], k=k)["verdicts"]
+        assert len(verdict["neighbors"]) == votes
 
 
 def test_an_inverted_digit_is_warned_of(digits_run, digit, saved):

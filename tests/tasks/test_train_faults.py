@@ -114,6 +114,6 @@ def test_any_other_fault_of_a_disk_at_any_call_of_a_training(
 
 def test_the_command_ends_with_5_and_one_line(tmp_path, tiny, refused, monkeypatch):
     Disk(monkeypatch, tmp_path / "run", 20, errno.ENOSPC, stays_full=True)
-    line = refused(5, "train", tiny, "--out", tmp_path / "run", "--epochs", 3)
+    line = refused(5, "train", tiny, "--recipe", "article", "--out", tmp_path / "run", "--epochs", 3)
     assert "cannot be written: the disk is full; what was there before is unharmed" in line
     assert str(tmp_path / "run") in line

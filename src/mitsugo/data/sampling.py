@@ -1,4 +1,4 @@
-"""Random triplets and pairs as arrays of indices, and the batches gathered by them.
+"""Random triplets and pairs, and whole labelled batches, as arrays of indices; and what is gathered by them.
 
 No image is touched one at a time: an epoch's draw is three vectorised draws, a batch is one gather.
 """
@@ -14,6 +14,7 @@ from ..errors import DataError
 from ..shapes import Float, Int64, Tensor, UInt8
 
 __all__ = [
+    "FIXED_SEED",
     "Batch",
     "ClassIndex",
     "Draw",

@@ -8,9 +8,11 @@ from ..errors import DataError, UsageError
 from ..shapes import Int64, Labels
 from ..values import LabeledImages, Split
 
-__all__ = ["article_split", "stratified_split"]
+__all__ = ["article_split", "carved_split", "stratified_split"]
 
 TEST_SHARE = 0.2
+FEWEST_CARVED = 4
+"""A class with fewer training images keeps them all to train on."""
 
 
 def stratified_split(
@@ -74,4 +76,36 @@ def article_split(images: LabeledImages, seed: int) -> Split:
         validation=test,
         test=test,
         how=f"{how}; validation is the test part, and nothing is chosen by it",
+    )
+
+
+def carved_split(images: LabeledImages, share: float, seed: int) -> Split:
+    """Split so that choices have images of their own, carved from each class of the training part.
+
+    The training and test parts are those of `article_split`; a class of fewer than four training images gives
+    none away. A source's own validation part is taken where it has one. The test part is looked at once, at
+    the end.
+
+    Args:
+        images: what is split.
+        share: of each class of the training part, above 0 and below 1.
+        seed: of the draw.
+
+    Raises:
+        DataError: there are no images.
+        UsageError: a share or a seed out of range.
+    """
+    whole = article_split(images, seed)
+    how = whole.how.rpartition(";")[0]
+    own = images.split
+    if own is not None and own.validation.size and not own.validation_is_test:
+        return Split(train=own.train, validation=own.validation, test=own.test, how=how)
+    labels = images.labels[whole.train]
+    enough = whole.train[np.bincount(labels)[labels] >= FEWEST_CARVED]
+    validation = enough[stratified_split(images.labels[enough], share, seed)[1]]
+    return Split(
+        train=np.setdiff1d(whole.train, validation),
+        validation=validation,
+        test=whole.test,
+        how=f"{how}; {share:.0%} of each class of the training part, drawn with seed {seed}, to choose by",
     )

@@ -59,6 +59,7 @@ class Model:
         gallery: embeddings of the training images, made by this very network, each of a known class.
         recipe: how the model was made, plain JSON values.
         versions: of mitsugo, torch and python that made it.
+        k: how many gallery images vote, where nothing else is said.
 
     Raises:
         ModelError: parts that do not belong together.
@@ -72,6 +73,7 @@ class Model:
     gallery: Embeddings
     recipe: dict[str, Any]
     versions: dict[str, str]
+    k: int = 5
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recipe", _plain(self.recipe))
@@ -79,6 +81,8 @@ class Model:
             raise ModelError("the network is in training mode; call network.eval() first")
         if len(set(self.class_names)) != len(self.class_names):
             raise ModelError("two classes have the same name; give each its own")
+        if self.k < 1:
+            raise ModelError(f"{self.k} neighbours vote, expected 1 or more")
         if not 0 <= self.training_mean <= 1:
             raise ModelError(f"the mean of the training pixels is {self.training_mean}, expected 0 to 1")
         if self.gallery.fingerprint != self.fingerprint:
@@ -103,6 +107,7 @@ class Model:
         preprocessing: Preprocessing,
         images: LabeledImages,
         recipe: dict[str, Any],
+        k: int = 5,
     ) -> "Model":
         """Make a model of a trained network and the images that it was trained on, which become its gallery.
 
@@ -129,6 +134,7 @@ class Model:
                 fingerprint=fingerprint_of(architecture, preprocessing, frozen),
             ),
             recipe=recipe,
+            k=k,
             versions={
                 "mitsugo": __version__,
                 "torch": torch.__version__,
@@ -151,13 +157,13 @@ class Model:
             batch_size=batch_size,
         )
 
-    def classify(self, pixels: Pixels, names: Sequence[str], k: int = 5) -> tuple[Verdict, ...]:
+    def classify(self, pixels: Pixels, names: Sequence[str], k: int | None = None) -> tuple[Verdict, ...]:
         """Return a verdict for each image, by the vote of its k nearest gallery images.
 
         Args:
             pixels: uint8 (n, c, h, w) of the model's image shape.
             names: n names of the images.
-            k: how many gallery images vote.
+            k: how many gallery images vote; None takes the model's own k.
 
         Raises:
             DataError: images of another shape.
@@ -165,7 +171,13 @@ class Model:
             ModelError: the gallery is empty, or an embedding is not finite.
         """
         vectors = self.embed(pixels)
-        return verdicts(vectors, self.gallery, names, inversion_warnings(pixels, self.training_mean), k)
+        return verdicts(
+            vectors,
+            self.gallery,
+            names,
+            inversion_warnings(pixels, self.training_mean),
+            self.k if k is None else k,
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the bundle: the same model gives the same bytes; the old file stays until this one is whole.
@@ -211,6 +223,7 @@ def _manifest(model: Model, members: Mapping[str, bytes]) -> Manifest:
         distance="euclidean",
         class_names=list(model.class_names),
         training_mean=model.training_mean,
+        k=model.k,
         fingerprint=model.fingerprint,
         members={name: _member(content) for name, content in members.items()},
         recipe=model.recipe,
@@ -237,6 +250,7 @@ def _parts(manifest: Manifest, members: Mapping[str, bytes]) -> dict[str, Any]:
         "preprocessing": preprocessing,
         "class_names": class_names,
         "training_mean": manifest.training_mean,
+        "k": manifest.k,
         "gallery": gallery_of(
             members,
             class_names=class_names,

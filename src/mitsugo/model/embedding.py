@@ -16,6 +16,8 @@ from .tensors import weights_sha256
 
 __all__ = ["embed", "fingerprint_of"]
 
+OPTIONAL = ("channels", "normalised")
+
 
 def embed(
     network: nn.Module,
@@ -62,9 +64,14 @@ def embed(
 
 
 def fingerprint_of(architecture: Architecture, preprocessing: Preprocessing, network: nn.Module) -> str:
-    """Return the SHA-256 over all that an embedding depends on: architecture, preprocessing and weights."""
+    """Return the SHA-256 over all that an embedding depends on: architecture, preprocessing and weights.
+
+    What an architecture may have and does not is left out: a model is the same model when more can be said.
+    """
     parts = {
-        "architecture": asdict(architecture),
+        "architecture": {
+            name: value for name, value in asdict(architecture).items() if value or name not in OPTIONAL
+        },
         "preprocessing": asdict(preprocessing),
         "weights": weights_sha256(network),
     }

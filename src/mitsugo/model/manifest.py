@@ -35,10 +35,12 @@ class Member(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
 class ArchitectureEntry(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
     """The flat parameters of `networks.Architecture`."""
 
-    name: Literal["mlp", "raw-pixels"]
+    name: Literal["mlp", "convnet", "raw-pixels"]
     image_shape: Annotated[tuple[int, int, int], Field(strict=False)]
     dimension: int
     hidden: Annotated[tuple[int, ...], Field(strict=False)]
+    channels: Annotated[tuple[int, ...], Field(strict=False)] = ()
+    normalised: bool = False
 
 
 class PreprocessingEntry(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
@@ -57,6 +59,7 @@ class Manifest(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
     distance: Literal["euclidean"]
     class_names: list[Text]
     training_mean: float
+    k: int = 5
     fingerprint: str = Field(pattern=SHA256)
     members: dict[str, Member]
     recipe: dict[str, Any]

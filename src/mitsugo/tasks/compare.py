@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.sources import check_trainable, load
+from ..data.sources import load
 from ..data.splits import article_split
 from ..errors import UsageError
-from ..model.preprocessing import Preprocessing
-from ..recipes import Recipe, changed, parsed
+from ..recipes import Recipe
+from ..settings import changed, parsed
 from ..shapes import Bool
 from ..space.comparison import compare_pair, holm, verdict
 from ..space.metrics import Evaluation, evaluate
-from ..values import Epoch, LabeledImages, Score, Split
-from .experiment import assemble, chosen_device, normalisation_of
-from .models import embeddings_of, finished_model, train_through
+from ..values import Epoch, Score
+from .experiment import chosen_device
+from .models import embeddings_of, trained_model
+from .settle import Ground, settle
 from .talk import SILENT, Talk
 
 __all__ = ["compare"]
@@ -39,18 +40,6 @@ class _Trial:
     evaluation: Evaluation
     right: Bool[np.ndarray, " q"]
     epochs: tuple[Epoch, ...]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Ground:
-    """What every trial shares."""
-
-    images: LabeledImages
-    split: Split
-    gallery: LabeledImages
-    test: LabeledImages
-    preprocessing: Preprocessing
-    device: torch.device
 
 
 def compare(
@@ -83,30 +72,25 @@ def compare(
     recipes = [text.strip() for text in recipes]
     chosen = [_with_epochs(parsed(text), text, epochs) for text in recipes]
     images = load(source)
-    split = article_split(images, 0)
-    check_trainable(images, split)
-    ground = _Ground(
-        images=images,
-        split=split,
-        gallery=images.take(split.train),
-        test=images.take(split.test),
-        preprocessing=normalisation_of(source, images, split),
-        device=chosen_device(device),
-    )
+    where = chosen_device(device)
     names, trials = [], []
     for number, (text, recipe) in enumerate(zip(recipes, chosen, strict=True)):
         before = chosen[:number].count(recipe)
         names.append(
             text if before == 0 else f"{text} (other seeds)" if before == 1 else f"{text} ({before + 1})"
         )
-        trials.append([_tried(ground, recipe, before * seeds + s, names[-1], talk) for s in range(seeds)])
+        some = []
+        for seed in range(before * seeds, (before + 1) * seeds):
+            talk.say(f"{names[-1]}, seed {seed}")
+            # the seed of the weights and the draws; the split is one for all
+            ground = settle(source, images, recipe, seed=0, device=where)
+            some.append(_tried(ground, seed, where, talk))
+        trials.append(some)
     return {
         "source": source,
         "seeds": seeds,
-        "test_images": len(split.test),
-        "recipes": [
-            _row(name, recipe, some) for name, recipe, some in zip(names, chosen, trials, strict=True)
-        ],
+        "test_images": len(article_split(images, 0).test),
+        "recipes": [_row(name, some) for name, some in zip(names, trials, strict=True)],
         "pairs": _pairs(names, [np.stack([trial.right for trial in some]) for some in trials], chosen),
         "how": HOW,
     }
@@ -117,27 +101,18 @@ def _with_epochs(recipe: Recipe, text: str, epochs: int | None) -> Recipe:
     return recipe if sets_its_own else changed(recipe, epochs=epochs)
 
 
-def _tried(ground: _Ground, recipe: Recipe, seed: int, name: str, talk: Talk) -> _Trial:
-    talk.say(f"{name}, seed {seed}")
-    experiment = assemble(
-        ground.images,
-        ground.split,
-        recipe,
-        seed=seed,
-        preprocessing=ground.preprocessing,
-        device=ground.device,
-    )
-    epochs = train_through(experiment, recipe.epochs, talk)
-    model = finished_model(experiment, ground.gallery, recipe)
+def _tried(ground: Ground, seed: int, device: torch.device, talk: Talk) -> _Trial:
+    model, epochs = trained_model(ground, seed, device, talk)
     evaluation = evaluate(model.gallery, embeddings_of(model, ground.test), seed=seed)
-    return _Trial(evaluation=evaluation, right=evaluation.predicted == ground.test.labels, epochs=epochs)
+    right = evaluation.predicted == ground.images.labels[ground.split.test]
+    return _Trial(evaluation=evaluation, right=right, epochs=epochs)
 
 
-def _row(name: str, recipe: Recipe, trials: Sequence[_Trial]) -> dict[str, Any]:
+def _row(name: str, trials: Sequence[_Trial]) -> dict[str, Any]:
     numbers = [trial.evaluation.scores.numbers() for trial in trials]
     return {
         "name": name,
-        "epochs": recipe.epochs,
+        "epochs": len(trials[0].epochs),
         "images_seen": sum(epoch.images for epoch in trials[0].epochs),
         "seconds": fmean(sum(epoch.seconds for epoch in trial.epochs) for trial in trials),
         "core_seconds": fmean(sum(epoch.core_seconds for epoch in trial.epochs) for trial in trials),

@@ -1,38 +1,28 @@
-"""Images, a split and a recipe in; a network with everything that trains it out."""
+"""Images, a split and a settled recipe in; a network with everything that trains it out."""
 
 import dataclasses
+import inspect
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from ..data.sampling import (
-    Batch,
-    ClassIndex,
-    Draw,
-    fixed_pairs,
-    fixed_triplets,
-    gathered,
-    generator_of,
-    index_classes,
-    random_pairs,
-    random_triplets,
-)
+from ..data.augment import Augmentation
 from ..errors import UsageError
-from ..model.networks import Architecture, PairNet, TripletNet, build, initialise
-from ..model.preprocessing import Preprocessing, measured, prepare
+from ..model.networks import Architecture, ClassifierNet, PairNet, TripletNet, build, initialise
+from ..model.precision import InBfloat16
+from ..model.preprocessing import Preprocessing, measured
 from ..recipes import Recipe
-from ..shapes import Tensor
 from ..space.losses import LOSSES, Loss
 from ..training import Training
 from ..values import LabeledImages, Split
+from ..watch import CollapseWatch
+from .feeding import Feed
+from .judging import Judge
 
-__all__ = ["Experiment", "assemble", "chosen_device", "normalisation_of"]
+__all__ = ["Experiment", "assemble", "augmentation_of", "chosen_device", "normalisation_of"]
 
 PUBLISHED_NORMALISATION = {"mnist": Preprocessing(mean=0.1307, std=0.3081)}
 """The walk-through's constants; other sources are measured."""
@@ -40,12 +30,16 @@ PUBLISHED_NORMALISATION = {"mnist": Preprocessing(mean=0.1307, std=0.3081)}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Experiment:
-    """A network and what trains it; `training` is None where a recipe trains nothing."""
+    """A network and what trains it; `training` is None where a recipe trains nothing.
+
+    `judge` tells epochs and ks apart on validation images; None where there are none to choose by.
+    """
 
     architecture: Architecture
     network: nn.Module
     preprocessing: Preprocessing
-    training: Training | None
+    training: Training | None = None
+    judge: Judge | None = None
 
 
 def chosen_device(name: str | None) -> torch.device:
@@ -78,6 +72,11 @@ def normalisation_of(source: str, images: LabeledImages, split: Split) -> Prepro
     return measured(images.pixels[split.train])
 
 
+def augmentation_of(recipe: Recipe) -> Augmentation:
+    """Return how a recipe changes training images."""
+    return Augmentation(**{field.name: getattr(recipe, field.name) for field in fields(Augmentation)})
+
+
 def assemble(
     images: LabeledImages,
     split: Split,
@@ -87,75 +86,58 @@ def assemble(
     preprocessing: Preprocessing,
     device: torch.device,
 ) -> Experiment:
-    """Build what a recipe describes; all its chance comes from `seed`."""
-    values = int(np.prod(images.image_shape))
+    """Build what a settled recipe describes; all its chance comes from `seed`."""
     architecture = Architecture(
         name=recipe.network,
         image_shape=images.image_shape,
-        dimension=recipe.dimension or values,
+        dimension=recipe.dimension or images.pixels[0].size,
         hidden=recipe.hidden,
+        channels=recipe.channels,
+        normalised=recipe.normalised,
     )
     with torch.device("meta"):  # no weight is drawn from the global generator
         network = build(architecture)
-    network.to_empty(device="cpu")
-    initialise(network, torch.Generator().manual_seed(seed))
-    network.to(device)
-    training = None
-    if recipe.batches != "none":
-        pixels = torch.tensor(images.pixels, device=device)
-        batches = _Batches(images.labels, split, recipe, pixels, preprocessing, seed)
-        training = Training(
-            network=TripletNet(network) if recipe.batches == "triplets" else PairNet(network),
-            loss=_loss(recipe),
-            optimizer=torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, fused=True),
-            learning_rate=recipe.rate,
-            train_batches=batches.train,
-            validation_batches=batches.validation,
-        )
-    return Experiment(
-        architecture=architecture, network=network, preprocessing=preprocessing, training=training
+        whole = _whole(network, recipe, architecture.dimension, len(images.class_names))
+    whole.to_empty(device="cpu")
+    initialise(whole, torch.Generator().manual_seed(seed))
+    whole.to(device)
+    experiment = Experiment(architecture=architecture, network=network, preprocessing=preprocessing)
+    if recipe.batches == "none":
+        return experiment
+    feed = Feed(images, split, recipe, preprocessing, augmentation_of(recipe), seed, device)
+    judge = Judge(network, feed, len(images.class_names)) if recipe.validation_share else None
+    training = Training(
+        network=InBfloat16(whole) if recipe.precision == "bfloat16" else whole,
+        loss=loss_of(recipe),
+        optimizer=_optimizer(whole, recipe),
+        learning_rate=partial(recipe.rate, batches=feed.batches),
+        train_batches=feed.train,
+        validation_batches=feed.validation,
+        measures=judge or dict,
+        watch=CollapseWatch(),
     )
+    return dataclasses.replace(experiment, training=training, judge=judge)
 
 
-class _Batches:
-    """The batches of each epoch, by the recipe's rule."""
-
-    def __init__(
-        self,
-        labels: NDArray[np.int64],
-        split: Split,
-        recipe: Recipe,
-        pixels: Tensor,
-        preprocessing: Preprocessing,
-        seed: int,
-    ) -> None:
-        draw, fixed = {
-            "triplets": (random_triplets, fixed_triplets),
-            "pairs": (random_pairs, fixed_pairs),
-        }[recipe.batches]
-        self._draw = draw
-        self._seed = seed
-        self._train = split.train
-        self._index: ClassIndex = index_classes(labels[split.train])
-        self._fixed = _of(split.validation, fixed(index_classes(labels[split.validation])))
-        self._gather = partial(
-            gathered,
-            pixels=pixels,
-            prepare=partial(prepare, preprocessing=preprocessing),
-            batch_size=recipe.batch_size,
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.weight_decay:
+        return torch.optim.AdamW(
+            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
-
-    def train(self, epoch: int, skip: int) -> Iterator[Batch]:
-        draw = self._draw(self._index, generator_of(self._seed, epoch))
-        return self._gather(_of(self._train, draw), skip=skip)
-
-    def validation(self) -> Iterator[Batch]:
-        return self._gather(self._fixed)
+    return torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, fused=True)
 
 
-def _of(part: NDArray[np.int64], draw: Draw) -> Draw:
-    return dataclasses.replace(draw, indices=part[draw.indices])
+def loss_of(recipe: Recipe) -> partial[Loss]:
+    """Return a recipe's loss with the settings of the recipe that it takes."""
+    loss = LOSSES[recipe.loss]
+    known = inspect.signature(loss).parameters
+    fixed = loss.keywords if isinstance(loss, partial) else {}
+    names = ("margin", "size_average", "distance", "average", "temperature")
+    return partial(loss, **{n: getattr(recipe, n) for n in names if n in known and n not in fixed})
 
 
-def _loss(recipe: Recipe) -> partial[Loss]:
-    return partial(LOSSES[recipe.loss], margin=recipe.margin, size_average=recipe.size_average)
+def _whole(network: nn.Module, recipe: Recipe, dimension: int, classes: int) -> nn.Module:
+    """Return the network as it trains: behind it what only training sees."""
+    if recipe.loss == "softmax":
+        return ClassifierNet(network, dimension, classes)
+    return {"triplets": TripletNet, "pairs": PairNet}.get(recipe.batches, lambda alone: alone)(network)

@@ -14,7 +14,9 @@ from .models import loaded_model
 __all__ = ["inspect"]
 
 
-def inspect(model_path: Path, images: Sequence[Path], *, k: int = 5, resize: bool = False) -> dict[str, Any]:
+def inspect(
+    model_path: Path, images: Sequence[Path], *, k: int | None = None, resize: bool = False
+) -> dict[str, Any]:
     """Return a verdict for each image file, in order, as plain values, and which model gave them.
 
     Args:

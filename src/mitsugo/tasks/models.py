@@ -3,16 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-from ..data.sources import check_trainable, load
-from ..data.splits import article_split
+import torch
+
+from ..data.sources import load
 from ..model.bundle import Model
-from ..recipes import DEFAULT, Recipe, changed, named
+from ..recipes import DEFAULT, Recipe
+from ..settings import changed, named
 from ..training import run
 from ..values import Embeddings, Epoch, LabeledImages
-from .experiment import Experiment, assemble, chosen_device, normalisation_of
+from .experiment import Experiment, assemble, chosen_device
+from .judging import Kept, chosen_k
+from .settle import Ground, settle
 from .talk import SILENT, Talk
 
-__all__ = ["embeddings_of", "finished_model", "loaded_model", "train_model", "train_through"]
+__all__ = ["embeddings_of", "finished_model", "loaded_model", "train_model", "trained_model"]
 
 
 def train_model(
@@ -43,41 +47,46 @@ def train_model(
     source = "" if isinstance(images, LabeledImages) else str(images)
     given = images if isinstance(images, LabeledImages) else load(images)
     chosen = changed(named(recipe) if isinstance(recipe, str) else recipe, **changes)
-    split = article_split(given, seed)
-    check_trainable(given, split)
+    where = chosen_device(device)
+    return trained_model(settle(source, given, chosen, seed=seed, device=where), seed, where, talk)[0]
+
+
+def trained_model(
+    ground: Ground, seed: int, device: torch.device, talk: Talk
+) -> tuple[Model, tuple[Epoch, ...]]:
+    """Train what was settled to its end; return the model, with its gallery, and the epochs."""
     experiment = assemble(
-        given,
-        split,
-        chosen,
+        ground.images,
+        ground.split,
+        ground.recipe,
         seed=seed,
-        preprocessing=normalisation_of(source, given, split),
-        device=chosen_device(device),
+        preprocessing=ground.preprocessing,
+        device=device,
     )
-    train_through(experiment, chosen.epochs, talk)
-    return finished_model(experiment, given.take(split.train), chosen)
-
-
-def train_through(experiment: Experiment, epochs: int, talk: Talk) -> tuple[Epoch, ...]:
-    """Train an experiment to its end, and return its epochs."""
     history: list[Epoch] = []
+    kept = Kept(best=ground.recipe.keep == "best")
     if experiment.training is not None:
-        for event in run(experiment.training, epochs):
+        for event in run(experiment.training, ground.recipe.epochs):
             if isinstance(event, Epoch):
                 history.append(event)
-                talk.epoch(event, epochs)
+                kept.see(event, experiment.network)
+                talk.epoch(event, ground.recipe.epochs)
             else:
-                talk.progress(event, epochs)
-    return tuple(history)
+                talk.progress(event, ground.recipe.epochs)
+    kept.put_back(experiment.network)
+    k = chosen_k(experiment.judge)
+    return finished_model(experiment, ground.gallery, ground.recipe, k), tuple(history)
 
 
-def finished_model(experiment: Experiment, gallery: LabeledImages, recipe: Recipe) -> Model:
-    """Return the model of a trained network with its training images as gallery."""
+def finished_model(experiment: Experiment, gallery: LabeledImages, recipe: Recipe, k: int) -> Model:
+    """Return the model of a trained network with a gallery, and the k that it votes with."""
     return Model.of(
         architecture=experiment.architecture,
         network=experiment.network,
         preprocessing=experiment.preprocessing,
         images=gallery,
         recipe=recipe.plain(),
+        k=k,
     )
 
 

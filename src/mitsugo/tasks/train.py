@@ -10,28 +10,32 @@ from typing import Any
 
 import torch
 
-from ..data.sources import check_trainable, load
-from ..data.splits import article_split
+from ..data.sources import fingerprint, load
 from ..errors import Interrupted, UsageError, shown
 from ..model.bundle import Model
-from ..model.preprocessing import Preprocessing
 from ..model.tensors import weights_sha256
-from ..recipes import DEFAULT, named
+from ..recipes import DEFAULT
 from ..runs import Checkpoint, RunFolder, opened
+from ..settings import named
 from ..space.metrics import evaluate
 from ..training import Training
 from ..training import run as run_epochs
-from ..values import Epoch, LabeledImages, Position, Scores, Split
-from .experiment import Experiment, assemble, chosen_device, normalisation_of
+from ..values import Epoch, LabeledImages, Position, Scores
+from .experiment import Experiment, assemble, chosen_device
+from .flight import checked, fitted, step_seconds, told
+from .judging import Kept, chosen_k
 from .models import embeddings_of, finished_model
 from .pictures import Facts, draw
 from .plan import Plan, TrainOptions, described, planned, resumed
+from .settle import Ground, settle
 from .state import captured, restore
 from .stopping import Stop, stopping
 from .talk import SILENT, Talk
 
 __all__ = ["TrainOptions", "Trained", "train"]
 
+FEW_STEPS, MANY_STEPS = 10, 60
+"""Tried before step 1, to tell of the time to go; more where a budget is fitted to them."""
 GO_ON = "; what was saved stands: give the same command with --resume to go on"
 
 
@@ -51,9 +55,8 @@ class _Run:
 
     folder: RunFolder
     plan: Plan
-    images: LabeledImages
-    split: Split
-    preprocessing: Preprocessing
+    ground: Ground
+    experiment: Experiment
     description: Mapping[str, Any]
 
 
@@ -74,27 +77,18 @@ def train(options: TrainOptions, talk: Talk = SILENT) -> Trained:
     opening = opened(out, resume=options.resume, overwrite=options.overwrite)
     with stopping(GO_ON) as stop, opening as folder:
         before = None if options.overwrite else folder.description()
-        run = _begun(folder, options, images, before)
-        if options.overwrite:
-            folder.clear()  # only now: nothing that can be known beforehand keeps the new run from beginning
-        finished = folder.scores()
-        if finished and finished.get("epochs") == run.plan.recipe.epochs and folder.report.exists():
+        plan = _planned(options, before, folder)
+        if before and (finished := _finished(folder, options, images, plan, before)):
             talk.say(f"{shown(out)} is finished: {finished['epochs']} epochs; a larger --epochs would go on")
             return _trained(folder, finished)
+        run = _begun(folder, plan, options.source, images, before, talk)
         if before and before["versions"] != run.description["versions"]:
             talk.warn("other versions than this run began with: it goes on, but not surely to the same bits")
+        if options.overwrite:
+            folder.clear()  # only now: nothing that can be known beforehand keeps the new run from beginning
         folder.describe(run.description)
-        talk.say(_opening(run))
-        experiment = assemble(
-            images,
-            run.split,
-            run.plan.recipe,
-            seed=run.plan.seed,
-            preprocessing=run.preprocessing,
-            device=chosen_device(run.plan.device),
-        )
-        history = () if experiment.training is None else _train(run, experiment, stop, talk)
-        return _trained(folder, _finish(run, experiment, history, talk))
+        history, kept = _train(run, stop, talk)
+        return _trained(folder, _finish(run, history, kept, talk))
 
 
 def _usual_folder(options: TrainOptions) -> Path:
@@ -102,77 +96,124 @@ def _usual_folder(options: TrainOptions) -> Path:
     return Path("runs") / f"{Path(options.source).resolve().name}-{recipe.name}"
 
 
-def _begun(
-    folder: RunFolder, options: TrainOptions, images: LabeledImages, before: dict[str, Any] | None
-) -> _Run:
+def _planned(options: TrainOptions, before: dict[str, Any] | None, folder: RunFolder) -> Plan:
     plan = resumed(options, before, folder.path) if before is not None else planned(options)
     torch.set_num_threads(plan.threads)
-    plan = dataclasses.replace(plan, device=str(chosen_device(plan.device)))
-    split = article_split(images, plan.seed)
-    check_trainable(images, split)
-    preprocessing = normalisation_of(options.source, images, split)
-    description = described(plan, options, images, split, preprocessing)
-    if before and before["source"]["fingerprint"] != description["source"]["fingerprint"]:
+    return dataclasses.replace(plan, device=str(chosen_device(plan.device)))
+
+
+def _finished(
+    folder: RunFolder, options: TrainOptions, images: LabeledImages, plan: Plan, before: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Return the scores of a run that has nothing left to do."""
+    if before["source"]["fingerprint"] != fingerprint(images):
         raise UsageError(
             f"SOURCE {shown(options.source)}: the run in {shown(folder.path)} was trained on other images "
             f"({shown(before['source']['name'])}); name that source or choose another --out"
         )
+    scores = folder.scores()
+    done = scores and scores.get("epochs") == plan.recipe.epochs and folder.report.exists()
+    return scores if done else None
+
+
+def _begun(
+    folder: RunFolder,
+    plan: Plan,
+    source: str,
+    images: LabeledImages,
+    before: dict[str, Any] | None,
+    talk: Talk,
+) -> _Run:
+    """Settle what is open, look ahead, and build what trains; a budget becomes a number of steps, once."""
+    device = chosen_device(plan.device)
+    ground = settle(source, images, plan.recipe, seed=plan.seed, device=device)
+    talk.say(_opening(source, plan, ground))
+
+    def built() -> Experiment:
+        return assemble(
+            images,
+            ground.split,
+            ground.recipe,
+            seed=plan.seed,
+            preprocessing=ground.preprocessing,
+            device=device,
+        )
+
+    experiment, flight = built(), None
+    if experiment.training is not None:
+        flight = checked(ground)
+        fitting = plan.budget is not None and before is None
+        seconds = step_seconds(experiment.training, MANY_STEPS if fitting else FEW_STEPS)
+        if fitting:
+            assert plan.budget is not None
+            ground = dataclasses.replace(ground, recipe=fitted(ground.recipe, flight, seconds, plan.budget))
+            experiment = built()
+        told(flight, ground.recipe, seconds, talk)
+    plan = dataclasses.replace(plan, recipe=ground.recipe)
     return _Run(
         folder=folder,
         plan=plan,
-        images=images,
-        split=split,
-        preprocessing=preprocessing,
-        description=description,
+        ground=ground,
+        experiment=experiment,
+        description=described(plan, source, ground, flight),
     )
 
 
-def _train(run: _Run, experiment: Experiment, stop: Stop, talk: Talk) -> tuple[Epoch, ...]:
-    training, epochs = experiment.training, run.plan.recipe.epochs
-    assert training is not None
-    position, history = _gone_on(run, training, talk)
+def _train(run: _Run, stop: Stop, talk: Talk) -> tuple[tuple[Epoch, ...], Kept]:
+    training, epochs = run.experiment.training, run.plan.recipe.epochs
+    kept = Kept(best=run.plan.recipe.keep == "best")
+    if training is None:
+        return (), kept
+    position, history = _gone_on(run, training, kept, talk)
     with stop.deferred():
         for event in run_epochs(training, epochs, position):
             if isinstance(event, Epoch):
                 history += (event,)
                 position = Position(epochs=event.epoch)
-                _save(run, training, position, history)
+                kept.see(event, run.experiment.network)
+                _save(run, training, kept, position, history)
                 run.folder.append(event)
                 talk.epoch(event, epochs)
             else:
                 position = event.position
                 talk.progress(event, epochs)
             if stop.asked is not None:
-                _save(run, training, position, history)
+                _save(run, training, kept, position, history)
                 raise _interrupted(stop.asked, run, position)
-    return history
+    if any(epoch.empty_batches for epoch in history):
+        empty = sum(epoch.empty_batches for epoch in history)
+        talk.warn(f"{empty:,} batches held no triplet at all and taught nothing")
+    return history, kept
 
 
-def _gone_on(run: _Run, training: Training, talk: Talk) -> tuple[Position, tuple[Epoch, ...]]:
+def _gone_on(run: _Run, training: Training, kept: Kept, talk: Talk) -> tuple[Position, tuple[Epoch, ...]]:
     checkpoint = run.folder.checkpoint()
     if checkpoint is None:
         run.folder.check_unbegun()
         return Position(epochs=run.plan.start_epoch), ()
-    restore(checkpoint.tensors, training.network, training.optimizer)
+    restore(checkpoint.tensors, training.network, training.optimizer, kept)
     run.folder.resume_history(checkpoint)
     position = checkpoint.position
+    kept.remember(checkpoint.history)
     talk.say(f"going on after epoch {position.epochs}, batch {position.batches} of the next")
     return position, checkpoint.history
 
 
-def _save(run: _Run, training: Training, position: Position, history: tuple[Epoch, ...]) -> None:
-    tensors = captured(training.network, training.optimizer)
+def _save(run: _Run, training: Training, kept: Kept, position: Position, history: tuple[Epoch, ...]) -> None:
+    tensors = captured(training.network, training.optimizer, kept)
     run.folder.save(Checkpoint(tensors=tensors, position=position, history=history))
 
 
-def _finish(run: _Run, experiment: Experiment, history: tuple[Epoch, ...], talk: Talk) -> dict[str, Any]:
-    gallery, test = run.images.take(run.split.train), run.images.take(run.split.test)
-    talk.say(f"scoring {len(test):,} test images against {len(gallery):,} training images")
-    model = finished_model(experiment, gallery, run.plan.recipe)
+def _finish(run: _Run, history: tuple[Epoch, ...], kept: Kept, talk: Talk) -> dict[str, Any]:
+    gallery, test = run.ground.gallery, run.ground.test
+    kept.put_back(run.experiment.network)
+    k = chosen_k(run.experiment.judge)
+    talk.say(f"scoring {len(test):,} test images against {len(gallery):,} others")
+    model = finished_model(run.experiment, gallery, run.plan.recipe, k)
     model.save(run.folder.bundle)
     queries = embeddings_of(model, test)
     evaluation = evaluate(model.gallery, queries, seed=run.plan.seed)
-    summary = _summary(model, run.plan, history, evaluation.scores)
+    summary = _summary(model, run.plan, history, kept, evaluation.scores)
     talk.say("drawing the curves, the map and the report")
     facts = Facts(recipe=run.plan.recipe, seed=run.plan.seed, history=history, description=run.description)
     draw(facts, evaluation, queries, gallery, test, run.folder.path)
@@ -180,11 +221,15 @@ def _finish(run: _Run, experiment: Experiment, history: tuple[Epoch, ...], talk:
     return summary
 
 
-def _summary(model: Model, plan: Plan, history: tuple[Epoch, ...], scores: Scores) -> dict[str, Any]:
+def _summary(
+    model: Model, plan: Plan, history: tuple[Epoch, ...], kept: Kept, scores: Scores
+) -> dict[str, Any]:
     return {
         "recipe": plan.recipe.name,
         "dimension": model.architecture.dimension,
         "epochs": plan.recipe.epochs,
+        "kept_epoch": kept.epoch,
+        "k": model.k,
         "seed": plan.seed,
         "seconds": math.fsum(epoch.seconds for epoch in history),
         "core_seconds": math.fsum(epoch.core_seconds for epoch in history),
@@ -210,11 +255,11 @@ def _interrupted(number: int, run: _Run, position: Position) -> Interrupted:
     )
 
 
-def _opening(run: _Run) -> str:
-    channels, height, width = run.images.image_shape
-    source, plan = shown(run.description["source"]["name"]), run.plan
+def _opening(source: str, plan: Plan, ground: Ground) -> str:
+    channels, height, width = ground.images.image_shape
     return (
-        f"{plan.recipe.name} on {source}: {len(run.split.train):,} training and {len(run.split.test):,} test "
-        f"images of {width}x{height}x{channels}, {len(run.images.class_names)} classes; "
-        f"{plan.recipe.epochs} epochs, seed {plan.seed}, {plan.device}, {plan.threads} threads"
+        f"{plan.recipe.name} on {shown(source)}: {len(ground.split.train):,} training and "
+        f"{len(ground.split.test):,} test images of {width}x{height}x{channels}, "
+        f"{len(ground.images.class_names)} classes; {ground.recipe.epochs} epochs, seed {plan.seed}, "
+        f"{plan.device}, {plan.threads} threads"
     )

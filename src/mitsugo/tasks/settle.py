@@ -1,0 +1,117 @@
+"""What a recipe leaves open is settled by the images and the machine, once, before the first step."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+
+from ..data.sampling import index_classes
+from ..data.sources import check_trainable
+from ..data.splits import article_split, carved_split
+from ..model.precision import resolved
+from ..model.preprocessing import Preprocessing
+from ..recipes import Recipe
+from ..space.neighbors import nearest
+from ..values import LabeledImages, Split
+from .experiment import normalisation_of
+from .feeding import batches_of
+
+__all__ = ["Ground", "keeps_class_mirrored", "settle", "split_for"]
+
+MIRRORED: Final = 0.7
+"""Mirror images must find their class by so much of the share of the images as they are."""
+TOLD: Final = 0.25
+"""So far from the largest class's share to 1 the images as they are must come, or the check knows nothing."""
+FLIPPED: Final = 0.5
+MOST_QUERIES, MOST_GALLERY = 1_000, 10_000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ground:
+    """What stands before the first step: the images, their parts, and the recipe with nothing left open."""
+
+    images: LabeledImages
+    split: Split
+    preprocessing: Preprocessing
+    recipe: Recipe
+
+    @property
+    def gallery(self) -> LabeledImages:
+        """The images that queries are compared with: all that are not test images."""
+        if self.split.validation_is_test:
+            return self.images.take(self.split.train)
+        return self.images.take(np.union1d(self.split.train, self.split.validation))
+
+    @property
+    def test(self) -> LabeledImages:
+        """The images that are looked at once."""
+        return self.images.take(self.split.test)
+
+
+def settle(source: str, images: LabeledImages, recipe: Recipe, *, seed: int, device: torch.device) -> Ground:
+    """Settle the split, the numbers to train in, whether mirror images train, and the epochs.
+
+    Settling what was settled changes nothing.
+
+    Raises:
+        DataError: images that cannot be trained on.
+        UsageError: bfloat16 on a processor without it.
+    """
+    split = split_for(recipe, images, seed)
+    check_trainable(images, split)
+    if split.validation_is_test and recipe.validation_share:
+        recipe = dataclasses.replace(recipe, validation_share=0.0, keep="last")
+    if recipe.flip_horizontal is None:
+        flip = FLIPPED if keeps_class_mirrored(images, split) else 0.0
+        recipe = dataclasses.replace(recipe, flip_horizontal=flip)
+    recipe = dataclasses.replace(recipe, precision=resolved(recipe.precision, device))
+    if recipe.batches != "none":
+        batches = batches_of(recipe, index_classes(images.labels[split.train]))
+        epochs = max(recipe.epochs, -(-recipe.least_steps // batches))
+        if recipe.steps is not None:
+            epochs = -(-recipe.steps // batches)
+        recipe = dataclasses.replace(recipe, epochs=epochs)
+    return Ground(
+        images=images,
+        split=split,
+        preprocessing=normalisation_of(source, images, split),
+        recipe=recipe,
+    )
+
+
+def split_for(recipe: Recipe, images: LabeledImages, seed: int) -> Split:
+    """Return the split that a recipe asks for; too few images to choose by leave it the walk-through's."""
+    if recipe.validation_share:
+        split = carved_split(images, recipe.validation_share, seed)
+        if len(np.unique(images.labels[split.validation])) > 1:
+            return split
+    return article_split(images, seed)
+
+
+def keeps_class_mirrored(images: LabeledImages, split: Split) -> bool:
+    """Return whether a mirror image still shows its class, told by nearest neighbours on raw pixels.
+
+    Some training images are queries, others the gallery; where the queries' mirror images find their class
+    0.7 times as often as the queries themselves, or more, they may train. Digits do not pass (0.4), clothes
+    do (0.75): nobody has to know which a folder holds. Where raw pixels hardly tell the queries
+    apart as they are, less than a quarter of the way from the largest class's share to 1, they allow nothing.
+    """
+    order = np.random.default_rng(0).permutation(split.train)
+    queries = order[: min(MOST_QUERIES, len(order) // 2)]
+    gallery = order[len(queries) :][:MOST_GALLERY]
+    rows = _flat(images.pixels[gallery])
+    as_is, mirrored = (
+        float(np.mean(images.labels[gallery][found.indices[:, 0]] == images.labels[queries]))
+        for found in (
+            nearest(_flat(pixels), rows, 1)
+            for pixels in (images.pixels[queries], images.pixels[queries][..., ::-1])
+        )
+    )
+    largest = float(np.bincount(images.labels[queries]).max()) / len(queries)
+    return mirrored >= MIRRORED * as_is and as_is >= largest + TOLD * (1 - largest)
+
+
+def _flat(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pixels.reshape(len(pixels), -1).astype(np.float32))

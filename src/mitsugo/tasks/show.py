@@ -1,0 +1,48 @@
+"""What training sees: a sheet of images and of what augmentation makes of them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..data.augment import augmented
+from ..data.sources import load
+from ..report.augmentation import draw_augmentation
+from .experiment import augmentation_of
+from .plan import TrainOptions, planned
+from .settle import settle
+
+__all__ = ["show_augmentation"]
+
+MOST_ROWS = 10
+VARIANTS = 8
+
+
+def show_augmentation(options: TrainOptions, path: Path) -> dict[str, Any]:
+    """Draw one training image of each class, of ten at most, beside eight variants of it; train nothing.
+
+    Raises:
+        UsageError: an option that cannot be meant.
+        DataError: a source that cannot be used.
+        ResourceError: the file cannot be written.
+    """
+    plan = planned(options)
+    images = load(options.source)
+    ground = settle(options.source, images, plan.recipe, seed=plan.seed, device=torch.device("cpu"))
+    augmentation = augmentation_of(ground.recipe)
+    train = ground.split.train
+    _, first = np.unique(images.labels[train], return_index=True)
+    rows = train[first[:MOST_ROWS]]
+    originals = images.pixels[rows]
+    chance = torch.Generator().manual_seed(plan.seed)
+    many = torch.from_numpy(np.repeat(originals, VARIANTS, axis=0))
+    variants = augmented(many, augmentation, chance).round().to(torch.uint8).numpy()
+    draw_augmentation(
+        originals,
+        variants.reshape(len(rows), VARIANTS, *images.image_shape),
+        [images.class_names[label] for label in images.labels[rows]],
+        path,
+        title=f"{plan.recipe.name}: what training sees",
+    )
+    return {"recipe": plan.recipe.name, "augmentation": vars(augmentation), "file": str(path)}
