@@ -45,7 +45,7 @@ CONTESTANTS = {
         "article:loss=triplet-all:batch_size=200:images_per_class=8:steps=900:epochs=3:learning_rate=1e-3"
         ":schedule=one-cycle:precision=auto"
     ),
-    "ConvNet, short": f"standard:{ONE_PART}:shift=0:rotation=0:scale=0:flip_horizontal=0:steps=300:epochs=1",
+    "ConvNet, short": f"standard:{ONE_PART}:shift=0:rotation=0:scale=0:flip_horizontal=0:steps=140:epochs=1",
     "standard": f"standard:{ONE_PART}",
 }
 
