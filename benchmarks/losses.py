@@ -65,8 +65,8 @@ def step_of(side: str) -> Step:
     """Return the loss of one side."""
     if side == "mitsugo":
         return every_triplet
-    from pytorch_metric_learning.distances import LpDistance  # type: ignore[import-untyped]
-    from pytorch_metric_learning.losses import TripletMarginLoss  # type: ignore[import-untyped]
+    from pytorch_metric_learning.distances import LpDistance
+    from pytorch_metric_learning.losses import TripletMarginLoss
 
     loss = TripletMarginLoss(margin=1.0, distance=LpDistance(normalize_embeddings=False, power=2))
     return cast("Step", loss)

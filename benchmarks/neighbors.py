@@ -21,13 +21,13 @@ import statistics
 import time
 from collections.abc import Callable
 
-import faiss  # type: ignore[import-not-found, import-untyped, unused-ignore]
+import faiss
 import numpy as np
 import sklearn
 import torch
 from jaxtyping import Float32, Int64
 from sklearn.neighbors import NearestNeighbors
-from threadpoolctl import threadpool_limits  # type: ignore[import-not-found, import-untyped, unused-ignore]
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from mitsugo.data.sources import load
