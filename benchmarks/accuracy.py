@@ -63,7 +63,7 @@ def main() -> None:
     for seed in range(seeds):
         for source, folder in sources.items():
             for name, text in RECIPES.items():
-                key = {"source": source, "recipe": name, "seed": seed, "quick": options.quick}
+                key = key_of(source, name, seed, quick=options.quick)
                 if name == "raw pixels" and seed:
                     continue
                 if results.find(key) is None:
@@ -88,6 +88,17 @@ def main() -> None:
             f"{row['wall']:6.1f} s wall, {row['core']:6.1f} core-s"
         )
     print(json.dumps({**machine(options.threads), "quick": options.quick, "rows": rows}))
+
+
+def key_of(source: str, name: str, seed: int, *, quick: bool) -> dict[str, Any]:
+    """Return what a run is known by: with another recipe it is another run."""
+    return {
+        "source": source,
+        "recipe": name,
+        "settled": parsed(RECIPES[name]).plain(),
+        "seed": seed,
+        "quick": quick,
+    }
 
 
 def measured(source: str, text: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -115,11 +126,7 @@ def measured(source: str, text: str, seed: int, options: argparse.Namespace) -> 
 
 def summary(results: Results, source: str, name: str, *, quick: bool, seeds: int) -> dict[str, Any] | None:
     """Return the mean over the seeds with its interval, in percent."""
-    found = [
-        line
-        for seed in range(seeds)
-        if (line := results.find({"source": source, "recipe": name, "seed": seed, "quick": quick}))
-    ]
+    found = [line for seed in range(seeds) if (line := results.find(key_of(source, name, seed, quick=quick)))]
     if not found:
         return None
     values = [100 * line["accuracy"] for line in found]

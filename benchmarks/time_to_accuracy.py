@@ -72,7 +72,7 @@ def main() -> None:
     images = load("mnist")
     for name, text in CONTESTANTS.items():
         for seed in range(1 if name == PLAIN else options.seeds):
-            key = {"name": name, "seed": seed, "threads": options.threads, "device": options.device}
+            key = key_of(name, seed, options)
             if results.find(key):
                 continue
             ground = settle("mnist", images, parsed(text), seed=0, device=device)
@@ -96,6 +96,17 @@ def main() -> None:
             )
             print(f"{100 * goal:.1f} %  {row['name']:24} {told} {ratio}")
     print(json.dumps({**machine(options.threads), "rows": rows}))
+
+
+def key_of(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Return what a run is known by: with another recipe it is another run."""
+    return {
+        "name": name,
+        "recipe": CONTESTANTS[name],
+        "seed": seed,
+        "threads": options.threads,
+        "device": options.device,
+    }
 
 
 def ours(ground: Ground, seed: int, device: torch.device) -> Iterator[Reading]:
@@ -188,8 +199,7 @@ def summary(results: Results, name: str, options: argparse.Namespace) -> dict[st
     """Return when a contestant reached each goal, the median over its seeds; None where a seed did not."""
     runs = []
     for seed in range(1 if name == PLAIN else options.seeds):
-        key = {"name": name, "seed": seed, "threads": options.threads, "device": options.device}
-        line = results.find(key)
+        line = results.find(key_of(name, seed, options))
         assert line is not None
         runs.append([Reading(*reading) for reading in line["readings"]])
     row: dict[str, Any] = {"name": name, "final": [readings[-1].accuracy for readings in runs]}
