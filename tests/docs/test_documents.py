@@ -31,6 +31,9 @@ class Step(NamedTuple):
     text: str
 
 
+BENCHMARKS = ROOT / "docs" / "benchmarks.md"
+
+
 def steps(page: Path) -> Iterator[Step]:
     for kind, text in BLOCK.findall(page.read_text()):
         if kind in {"python", "toml"}:
@@ -159,4 +162,6 @@ def test_both_readmes_give_the_same_results():
     pages = [(ROOT / name).read_text() for name in ("README.md", "README.ja.md")]
     numbers = [set(re.findall(r"\b\d\d\.\d\d\b", page)) for page in pages]
     one_seed = {"98.04", "97.75", "98.29", "94.17", "93.69", "94.61"}
-    assert numbers[0] == numbers[1] == one_seed | {"97.97", "97.91", "94.39", "94.52"}
+    several_seeds = {"97.97", "97.91", "94.39", "94.52"}
+    assert numbers[0] == numbers[1] > one_seed | several_seeds
+    assert numbers[0] - one_seed - several_seeds <= set(re.findall(r"\b\d\d\.\d\d\b", BENCHMARKS.read_text()))
