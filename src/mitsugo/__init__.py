@@ -76,7 +76,10 @@ _HOMES = {
     "space.triplets": ("active_triplets",),
     "tasks.models": ("train",),
     "training": ("Training", "fit", "run"),
-    "values": ("Embeddings", "LabeledImages", "Neighbors", "Score", "Scores", "Split", "Verdict"),
+    "values.embeddings": ("Embeddings", "Neighbors"),
+    "values.images": ("LabeledImages", "Split"),
+    "values.scores": ("Score", "Scores"),
+    "values.verdicts": ("Verdict",),
     "watch": ("CollapseWatch", "Sight"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -28,9 +28,34 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors and warnings on stderr.")]
-Source = Annotated[str, typer.Argument(help="mnist, digits or a folder of IDX files; see `mitsugo sources`.")]
+Source = Annotated[
+    str,
+    typer.Argument(help="A folder or a table of photos, mnist, digits, IDX files; see `mitsugo sources`."),
+]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder or a .mitsugo file.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; CUDA is taken where it is present.")]
+
+ImageSize = Annotated[
+    str | None, typer.Option(help="What photos are brought to: 128 or WIDTHxHEIGHT. Default: by the photos.")
+]
+Fit = Annotated[
+    str | None, typer.Option(help="A photo of another shape: resize (stretch it), pad or crop its middle.")
+]
+Crop = Annotated[
+    str | None, typer.Option(metavar="X,Y,WIDTH,HEIGHT", help="The part of every photo that counts.")
+]
+PixelKind = Annotated[
+    str | None, typer.Option("--pixels", help="Of photos: grey or rgb. Default: by the photos.")
+]
+BadImages = Annotated[
+    str | None, typer.Option(help="A file that is no image: stop, or skip and list it. Default: stop.")
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATTERN", help="A regular expression; what it finds in a name is the photo's group."
+    ),
+]
 
 
 @app.command()
@@ -71,18 +96,31 @@ def train(
     show_augmentation: Annotated[
         Path | None, typer.Option(help="Draw what training sees of some images into this PNG; train nothing.")
     ] = None,
+    image_size: ImageSize = None,
+    fit: Fit = None,
+    crop: Crop = None,
+    pixels: PixelKind = None,
+    bad_images: BadImages = None,
+    group_by: GroupBy = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Train on SOURCE; leave a model, its scores, the curves and a report in a run folder."""
+    from .tasks.sourcing import parsed_source
     from .tasks.train import TrainOptions
     from .tasks.train import train as task
 
+    said = {
+        "image_size": image_size, "fit": fit, "crop": crop, "pixels": pixels, "bad_images": bad_images,
+        "group_by": group_by,
+    }  # fmt: skip
+    sourcing = parsed_source(said)
     options = TrainOptions(
         source=source, recipe=recipe, out=out, epochs=epochs, dimension=dimension, margin=margin,
         batch_size=batch_size, learning_rate=learning_rate, seed=seed, device=device,
         threads=threads, start_epoch=start_epoch, resume=resume, overwrite=overwrite,
         loss=loss, precision=precision, settings=tuple(set_ or ()), budget=budget,
+        sourcing=sourcing,
     )  # fmt: skip
     if show_augmentation is not None:
         from .tasks.show import show_augmentation as show
@@ -107,26 +145,54 @@ def compare(
     seeds: Annotated[int, typer.Option(help="How many seeds each recipe is trained with.", min=1)] = 3,
     epochs: Annotated[int | None, typer.Option(help="The same total for every recipe that trains.")] = None,
     device: Device = None,
+    image_size: ImageSize = None,
+    fit: Fit = None,
+    crop: Crop = None,
+    pixels: PixelKind = None,
+    bad_images: BadImages = None,
+    group_by: GroupBy = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare recipes on SOURCE in one table, with intervals; "cannot tell" where it cannot be told."""
     from .tasks.compare import compare as task
+    from .tasks.sourcing import parsed_source
 
+    said = {
+        "image_size": image_size, "fit": fit, "crop": crop, "pixels": pixels, "bad_images": bad_images,
+        "group_by": group_by,
+    }  # fmt: skip
+    sourcing = parsed_source(said)
     with terminal.talking(quiet=quiet) as talk, stopping():
-        comparison = task(source, recipes.split(","), seeds=seeds, epochs=epochs, device=device, talk=talk)
+        comparison = task(
+            source,
+            recipes.split(","),
+            seeds=seeds,
+            epochs=epochs,
+            device=device,
+            sourcing=sourcing,
+            talk=talk,
+        )
     _answer(comparison, json_, lambda: terminal.compared(comparison))
 
 
 @app.command()
 def evaluate(
-    model: ModelPath, source: Source, device: Device = None, json_: Json = False, quiet: Quiet = False
+    model: ModelPath,
+    source: Source,
+    device: Device = None,
+    bad_images: BadImages = None,
+    group_by: GroupBy = None,
+    json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Score a model's gallery on the test part of SOURCE, or on all of it where it has none."""
     from .tasks.evaluate import evaluate as task
+    from .tasks.sourcing import parsed_source
 
+    sourcing = parsed_source({"bad_images": bad_images, "group_by": group_by})
     with terminal.talking(quiet=quiet) as talk, stopping():
-        document = task(model, source, device=device, talk=talk)
+        document = task(model, source, device=device, sourcing=sourcing, talk=talk)
     _answer(document, json_, lambda: terminal.evaluated(document))
 
 
@@ -166,6 +232,23 @@ def inspect(
 
     document = task(model, images, k=neighbors, resize=resize)
     _answer(document, json_, lambda: terminal.inspected(document["verdicts"]))
+
+
+@app.command()
+def suspects(
+    run_: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    most: Annotated[int, typer.Option(help="How many are told and shown.", min=1)] = 100,
+    all_: Annotated[bool, typer.Option("--all", help="Examine the test images, too.")] = False,
+    device: Device = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Rank likely label errors of a run's images; each is judged by a model that never saw it."""
+    from .tasks.suspects import suspects as task
+
+    with terminal.talking(quiet=quiet) as talk, stopping():
+        document = task(run_, most=most, everything=all_, device=device, talk=talk)
+    _answer(document, json_, lambda: terminal.suspected(document))
 
 
 @app.command()

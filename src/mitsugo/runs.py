@@ -10,6 +10,7 @@ scores.json         the accuracy with its intervals
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ RUN, HISTORY, CHECKPOINT, BUNDLE, SCORES = (
     "model.mitsugo",
     "scores.json",
 )
+SUSPECTS = ("suspects.csv", "suspects.html")
+FOLDS = "folds"
 PICTURES = ("loss_curves.png", "embedding.png", "confusion.png", "mistakes.png", "report.html")
 LOCK = ".lock"
 
@@ -167,9 +170,12 @@ class RunFolder:
         Raises:
             ResourceError: a file cannot be removed.
         """
-        for name in (*PICTURES, SCORES, BUNDLE, HISTORY, CHECKPOINT, RUN):
+        for name in (FOLDS, *SUSPECTS, *PICTURES, SCORES, BUNDLE, HISTORY, CHECKPOINT, RUN):
             try:
-                (self.path / name).unlink(missing_ok=True)
+                if name == FOLDS and (self.path / name).is_dir():
+                    shutil.rmtree(self.path / name)
+                else:
+                    (self.path / name).unlink(missing_ok=True)
             except OSError as error:
                 raise ResourceError(
                     f"{shown(self.path / name)}: cannot be removed: {reason(error)}; choose another --out"

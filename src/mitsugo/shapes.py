@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
 # Arrays at rest
-Pixels = UInt8[np.ndarray, "n c h w"]
 Labels = Int64[np.ndarray, " n"]
 Indices = Int64[np.ndarray, " m"]
 Vectors = Float32[np.ndarray, "n d"]
@@ -32,7 +31,6 @@ __all__ = [
     "Indices",
     "Int64",
     "Labels",
-    "Pixels",
     "Scalar",
     "Tensor",
     "UInt8",

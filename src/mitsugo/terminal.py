@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from .training import Progress
     from .values import Epoch
 
-__all__ = ["compared", "evaluated", "inspected", "pairs", "talking", "trained"]
+__all__ = ["compared", "evaluated", "inspected", "pairs", "suspected", "talking", "trained"]
 
 SCORE_NAMES = {
     "knn_accuracy": "5-NN accuracy",
@@ -23,6 +24,8 @@ SCORE_NAMES = {
     "silhouette": "silhouette",
     "between_within": "between / within",
 }
+SECONDS_BETWEEN = 5.0
+"""A log hears so often how many files were read."""
 PERCENT = {"knn_accuracy", "precision_at_1"}
 
 
@@ -31,6 +34,7 @@ class _Lines:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
+        self._told = time.monotonic()
 
     def say(self, sentence: str) -> None:
         if not self._quiet:
@@ -45,6 +49,12 @@ class _Lines:
 
     def epoch(self, epoch: "Epoch", epochs: int) -> None:
         self.say(_epoch_line(epoch, epochs))
+
+    def reading(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._told >= SECONDS_BETWEEN:
+            self._told = now
+            self.say(f"read {done:,} of {total:,} photos")
 
 
 class _Bar(_Lines):
@@ -74,6 +84,11 @@ class _Bar(_Lines):
     def epoch(self, epoch: "Epoch", epochs: int) -> None:
         super().epoch(epoch, epochs)
         self._bar.update(self._task, completed=epoch.epoch, total=epochs, visible=epoch.epoch < epochs)
+
+    def reading(self, done: int, total: int) -> None:
+        self._bar.update(
+            self._task, description="reading photos", completed=done, total=total, visible=done < total
+        )
 
 
 @contextlib.contextmanager
@@ -146,6 +161,17 @@ def inspected(verdicts: Sequence[Mapping[str, Any]]) -> str:
         lines += [f"  note: {warning}" for warning in verdict["warnings"]]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def suspected(document: Mapping[str, Any]) -> str:
+    """Return the suspects of a run, a line each, and where they can be looked at."""
+    lines = [
+        f"{suspect['rank']:4d}  {suspect['score']:.3f}  {shown(suspect['image'])}: "
+        f"{shown(suspect['label'])}, looks like {shown(suspect['looks_like'])}"
+        for suspect in document["suspects"]
+    ]
+    told = f"{document['doubted']:,} of {document['examined']:,} {document['part']} are doubted"
+    return "\n".join((*lines, told, f"table  {shown(document['csv'])}", f"page   {shown(document['html'])}"))
 
 
 def pairs(content: Mapping[str, object]) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from mitsugo.data import sources
 from mitsugo.data.idx import idx_header
+from mitsugo.data.reading import Reading
 from mitsugo.data.sources import (
     MNIST_SHA256,
     SourceDescription,
@@ -223,15 +224,23 @@ def test_a_missing_folder_is_a_data_error(tmp_path):
 
 
 def test_a_file_is_no_folder(tmp_path):
-    (tmp_path / "train.csv").touch()
-    with pytest.raises(DataError, match="train.csv: is no folder"):
-        load(tmp_path / "train.csv")
+    (tmp_path / "train.txt").touch()
+    with pytest.raises(DataError, match="train.txt: is no folder, and no table"):
+        load(tmp_path / "train.txt")
+
+
+def test_what_holds_no_photos_is_not_read_as_photos():
+    with pytest.raises(UsageError, match="SOURCE digits: holds images of one size, not photos: --image-size"):
+        load("digits", Reading(image_size=(4, 4)))
+    assert len(load("digits", Reading(bad_images="skip"))) == 1797
 
 
 def test_what_can_be_named():
     assert [(d.name, d.images) for d in described()] == [
         ("digits", "1,797"),
         ("mnist", "70,000"),
+        ("a folder of photos", ""),
+        ("a table of photos", ""),
         ("a folder of IDX files", ""),
     ]
     assert all(isinstance(d, SourceDescription) and d.what for d in described())

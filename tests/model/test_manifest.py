@@ -33,6 +33,7 @@ WITH_ALL = WHOLE | {
         "normalised": True,
     },
     "k": 9,
+    "framing": {"fit": "crop", "crop": [10, 0, 640, 480]},
 }
 
 
@@ -45,7 +46,7 @@ def test_a_manifest_comes_back_as_it_was():
 
 def test_a_manifest_of_before_convnets_is_read_and_means_what_it_meant():
     later = {"channels": [], "normalised": False}
-    meant = WHOLE | {"architecture": WHOLE["architecture"] | later, "k": 5}
+    meant = WHOLE | {"architecture": WHOLE["architecture"] | later, "k": 5, "framing": None}
     assert json.loads(written(validated(WHOLE))) == meant
 
 

@@ -22,6 +22,9 @@ class Heard:
     def progress(self, progress, epochs):
         self.batches += 1
 
+    def reading(self, done, total):
+        pass
+
     def epoch(self, epoch, epochs):
         self.epochs += 1
 

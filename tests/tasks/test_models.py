@@ -61,6 +61,9 @@ def test_the_default_recipe_is_standard(small, small_options, tmp_path):
         def progress(self, progress, epochs):
             heard.append((progress.epoch, progress.batch, epochs))
 
+        def reading(self, done, total):
+            pass
+
         def epoch(self, epoch, epochs):
             heard.append((epoch.epoch, None, epochs))
 

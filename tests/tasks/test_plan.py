@@ -9,6 +9,7 @@ import torch
 from mitsugo.errors import ModelError, UsageError
 from mitsugo.recipes import RECIPES
 from mitsugo.tasks.plan import TrainOptions, planned, resumed, versions
+from mitsugo.tasks.sourcing import AS_IT_IS
 
 RUN = Path("runs/a")
 
@@ -20,7 +21,7 @@ def options(**given):
 def description(**changes):
     plan = planned(options(recipe="article", epochs=5, seed=3))
     held = {
-        "source": {},
+        "source": AS_IT_IS.plain(),
         "versions": {},
         "recipe": plan.recipe.plain(),
         "seed": plan.seed,

@@ -37,6 +37,9 @@ class StopAt:
         if self.at == (progress.epoch, progress.batch):
             signal.raise_signal(self.number)
 
+    def reading(self, done, total):
+        pass
+
     def epoch(self, epoch, epochs):
         if self.at == (epoch.epoch, None):
             signal.raise_signal(self.number)

@@ -12,6 +12,7 @@ import torch
 
 from ..errors import DataError
 from ..shapes import Float, Int64, Tensor, UInt8
+from .resident import Brought
 from .sampling import Batch, ClassIndex
 
 __all__ = ["Drawing", "drawing", "labeled_batches", "p_by_k", "shuffled"]
@@ -97,7 +98,7 @@ def shuffled(images: int, batch_size: int, chance: np.random.Generator) -> Int64
 
 def labeled_batches(
     batches: Int64[np.ndarray, "s b"],
-    pixels: UInt8[Tensor, "n c h w"],
+    pixels: UInt8[Tensor, "n c h w"] | Brought,
     labels: Int64[Tensor, " n"],
     prepare: Callable[[Tensor], Float[Tensor, "b c h w"]],
     *,
@@ -107,7 +108,7 @@ def labeled_batches(
 
     Args:
         batches: indices into `pixels`, a row a batch.
-        pixels: uint8 (n, c, h, w), on the device where the network is.
+        pixels: uint8 (n, c, h, w), on the device where the network is, or brought there.
         labels: int64 (n,), there too.
         prepare: turns gathered pixels into the network's input.
         skip: how many of the batches were done before.

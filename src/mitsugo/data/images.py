@@ -14,6 +14,9 @@ else a name may promise, no other decoder is reached. What a file holds becomes 
 
 and then, where one channel is asked for, grey = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, as Pillow rounds
 it), where three are asked for, grey three times. The EXIF orientation is applied.
+
+A JPEG can be decoded at a half, a quarter or an eighth of its sides, for half the time: only who asks for it
+by `decoded` gets that.
 """
 
 import contextlib
@@ -21,7 +24,8 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +37,19 @@ from ..files import open_regular, reason
 from ..shapes import UInt8
 from .containers import checked, several_frames
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "decode", "encode_png", "read_image", "resized"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "Header",
+    "decode",
+    "decoded",
+    "encode_png",
+    "file_content",
+    "header_of",
+    "read_image",
+    "resized",
+    "values_of",
+]
 
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_BYTES = 256 << 20
@@ -41,6 +57,7 @@ MAX_PIXELS = 50_000_000
 PLAIN = {"1", "L", "RGB"}
 ALPHA = {"LA", "P", "PA", "RGBA"}
 COLOUR = {"RGBX", "CMYK", "YCbCr"}
+GREY = {"1", "L", "LA"}
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -51,8 +68,19 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """What undoes each EXIF orientation."""
+LYING = {5, 6, 7, 8}
+"""The orientations whose width becomes the height."""
 
 _WARNINGS = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file tells before it is decoded: the upright photo's size, and whether it is grey."""
+
+    height: int
+    width: int
+    grey: bool
 
 
 def read_image(path: Path, channels: int) -> UInt8[np.ndarray, "c h w"]:
@@ -62,15 +90,23 @@ def read_image(path: Path, channels: int) -> UInt8[np.ndarray, "c h w"]:
         DataError: the file cannot be read, or is no image that is taken here (see the top of this page).
         UsageError: another number of channels.
     """
+    return decode(file_content(path)[0], os.fspath(path), channels)
+
+
+def file_content(path: Path) -> tuple[bytes, os.stat_result]:
+    """Return the bytes of an image file, and what the system said of it once they were read.
+
+    Raises:
+        DataError: the file cannot be read, is no regular file, or is longer than an image may be.
+    """
     try:
         with open_regular(path) as file:
             length = os.fstat(file.fileno()).st_size
             if length > MAX_BYTES:
                 raise _too_long(shown(path), length)
-            content = file.read(length)
+            return file.read(length), os.fstat(file.fileno())
     except OSError as error:
         raise DataError(f"{shown(path)}: cannot be read: {reason(error)}") from error
-    return decode(content, os.fspath(path), channels)
 
 
 def decode(content: bytes, name: str, channels: int) -> UInt8[np.ndarray, "c h w"]:
@@ -88,16 +124,56 @@ def decode(content: bytes, name: str, channels: int) -> UInt8[np.ndarray, "c h w
     >>> decode(encode_png(np.array([[[0, 7]]], np.uint8)), "two.png", 3).tolist()
     [[[0, 7]], [[0, 7]], [[0, 7]]]
     """
+    return values_of(decoded(content, name, channels)[0])
+
+
+def decoded(
+    content: bytes, name: str, channels: int, divisor: Callable[[int, int], int] | None = None
+) -> tuple[Image.Image, Header]:
+    """Return an image file's picture in mode L or RGB, upright, and what its header said.
+
+    Args:
+        content: the whole file.
+        name: what a message calls it.
+        channels: 1 or 3.
+        divisor: takes the height and the width of the upright photo, and says whether a half (2), a quarter
+            (4) or an eighth (8) of its sides is enough, which must be whole pixels; else 1. A JPEG is decoded
+            at that size, other formats at their own.
+
+    Raises:
+        DataError: it is no image that is taken here, or damaged.
+        UsageError: another number of channels.
+    """
     who = shown(name)
     _check_channels(channels)
-    if not content:
-        raise DataError(f"{who}: is empty (0 bytes); copy it again from where it was made")
-    if len(content) > MAX_BYTES:
-        raise _too_long(who, len(content))
     with _told_plainly(who):
-        image = _plain(_loaded(checked(content, who), who))
-        values = np.array(image.convert("L" if channels == 1 else "RGB"))
-    return values[None] if channels == 1 else np.ascontiguousarray(values.transpose(2, 0, 1))
+        image, header = _opened(content, who)
+        part = divisor(header.height, header.width) if divisor and image.format == "JPEG" else 1
+        if part > 1:
+            image.draft(None, (image.width // part, image.height // part))
+        image = _plain(_upright(image)).convert("L" if channels == 1 else "RGB")
+        return image, Header(image.height * part, image.width * part, header.grey)
+
+
+def header_of(content: bytes, name: str) -> Header:
+    """Return what an image file's header says; no pixel is decoded.
+
+    Raises:
+        DataError: it is no image that is taken here, or truncated.
+    """
+    who = shown(name)
+    with _told_plainly(who):
+        return _opened(content, who)[1]
+
+
+def values_of(image: Image.Image) -> UInt8[np.ndarray, "c h w"]:
+    """Return a picture in mode L or RGB as an array.
+
+    >>> values_of(Image.new("RGB", (1, 1), (1, 2, 3))).ravel().tolist()
+    [1, 2, 3]
+    """
+    values = np.array(image)
+    return values[None] if image.mode == "L" else np.ascontiguousarray(values.transpose(2, 0, 1))
 
 
 def encode_png(pixels: UInt8[np.ndarray, "c h w"]) -> bytes:
@@ -121,14 +197,34 @@ def resized(
     return np.stack([np.asarray(plane) for plane in planes])
 
 
-def _loaded(content: bytes, who: str) -> Image.Image:
-    """Return the decoded image, upright, after its header was found within the limits."""
+def _opened(content: bytes, who: str) -> tuple[Image.Image, Header]:
+    """Return an image that is not decoded yet, after its header was found within the limits."""
+    if not content:
+        raise DataError(f"{who}: is empty (0 bytes); copy it again from where it was made")
+    if len(content) > MAX_BYTES:
+        raise _too_long(who, len(content))
+    whole = checked(content, who)
     with _unwarned():
         try:
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            image = Image.open(io.BytesIO(whole), formats=FORMATS)
         except Image.DecompressionBombError as error:
             raise DataError(f"{who}: has more than {MAX_PIXELS:,} pixels; scale it down first") from error
         _check_header(image, who)
+        width, height = reversed(image.size) if _is_lying(image) else image.size
+    return image, Header(height, width, grey=image.mode in GREY or image.mode.startswith("I;16"))
+
+
+def _is_lying(image: Image.Image) -> bool:
+    """Return whether width and height change places once the image is upright."""
+    if image.format == "TIFF":  # told upright from the start
+        return False
+    if image.format == "PNG" and "exif" not in image.info:  # it would be decoded in search of one at its end
+        return False
+    return image.getexif().get(ExifTags.Base.Orientation) in LYING
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    with _unwarned():
         if image.format == "TIFF":  # warns about its tags only now, and turns itself upright
             image.load()
     image.load()

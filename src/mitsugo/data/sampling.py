@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..shapes import Float, Int64, Tensor, UInt8
+from .resident import Brought
 
 __all__ = [
     "FIXED_SEED",
@@ -131,7 +132,7 @@ def fixed_pairs(index: ClassIndex, seed: int = FIXED_SEED) -> Draw:
 
 def gathered(
     draw: Draw,
-    pixels: UInt8[Tensor, "n c h w"],
+    pixels: UInt8[Tensor, "n c h w"] | Brought,
     prepare: Callable[[Tensor], Float[Tensor, "b c h w"]],
     *,
     batch_size: int,
@@ -141,7 +142,7 @@ def gathered(
 
     Args:
         draw: which images stand together; indices into `pixels`.
-        pixels: uint8 (n, c, h, w), on the device where the network is.
+        pixels: uint8 (n, c, h, w), on the device where the network is, or brought there.
         prepare: turns gathered pixels into the network's input.
         batch_size: triplets or pairs a batch.
         skip: how many batches of this draw were done before.

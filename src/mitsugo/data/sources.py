@@ -3,6 +3,7 @@
 A new source is such a function and its line in `BUILT_IN`.
 """
 
+import dataclasses
 import difflib
 import hashlib
 import json
@@ -20,7 +21,11 @@ from numpy.typing import NDArray
 from ..errors import DataError, ResourceError, UsageError, shown
 from ..files import reason, sha256_of
 from ..values import LabeledImages, Split
+from .folders import is_image_folder, listed_folder
 from .idx import IdxPart, idx_header, labeled_images, read_idx_folder
+from .ingest import ingested
+from .reading import Reading
+from .tables import TABLES, listed_table
 
 __all__ = ["MNIST_SHA256", "SourceDescription", "check_trainable", "described", "fingerprint", "load"]
 
@@ -32,6 +37,7 @@ MNIST_SHA256 = {
 }
 """SHA-256 of the contents of the original IDX files, unpacked."""
 
+AS_IT_IS = Reading()
 LIST_THEM = "`mitsugo sources` lists what can be named"
 NAMES_IN_A_MESSAGE = 5
 FEWEST = 5
@@ -46,46 +52,80 @@ class SourceDescription:
     images: str
 
 
-def load(source: str | Path) -> LabeledImages:
-    """Load a source: the name of a built-in one, or a folder of IDX files.
+def load(
+    source: str | Path,
+    reading: Reading = AS_IT_IS,
+    *,
+    tell: Callable[[int, int], object] = lambda _done, _total: None,
+) -> LabeledImages:
+    """Load a source: a built-in one by its name, a folder of photos or of IDX files, or a table of photos.
 
-    A `Path` is always a folder: `Path("mnist")` or "./mnist" is the folder of that name, "mnist" the built-in
-    set.
+    A `Path` is always a folder or a file: `Path("mnist")` or "./mnist" is the folder of that name, "mnist"
+    the built-in set.
+
+    Args:
+        source: what `mitsugo sources` lists.
+        reading: how photos are read; built-in sets and IDX files hold images as they are.
+        tell: is told how many photos of how many were read.
 
     Raises:
-        UsageError: a name that is neither built in nor a folder.
-        DataError: the folder is missing or cannot be used.
+        UsageError: a name that is neither built in nor a path, or a reading of what holds no photos.
+        DataError: the folder or file is missing or cannot be used.
 
     >>> len(load("digits"))
     1797
     """
     if isinstance(source, str) and source in BUILT_IN:
-        return BUILT_IN[source][0]()
+        return _as_it_is(BUILT_IN[source][0](), shown(source), reading)
     if source == "":
         raise UsageError(f"no source was named; {LIST_THEM}")
-    folder = Path(source)
+    path = Path(source)
     try:
-        is_folder = stat.S_ISDIR(folder.stat().st_mode)
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError) as error:
         if isinstance(source, str) and not _could_be_path(source):
             raise UsageError(f"unknown source {shown(source)}: {_meant(source)}; {LIST_THEM}") from error
         why = reason(error) if isinstance(error, OSError) else str(error)
         raise DataError(
-            f"{shown(folder)}: cannot be read: {why}; name a folder of IDX files, or a set: {LIST_THEM}"
+            f"{shown(path)}: cannot be read: {why}; name a folder of photos or of IDX files, a table, or a "
+            f"set: {LIST_THEM}"
         ) from error
-    if not is_folder:
-        raise DataError(f"{shown(folder)}: is no folder; name the folder that holds the IDX files")
-    return read_idx_folder(folder)
+    if not is_folder and path.suffix.lower() not in TABLES:
+        raise DataError(
+            f"{shown(path)}: is no folder, and no table ({', '.join(TABLES)}); name a folder of photos or of "
+            f"IDX files, or a table with the columns path and label"
+        )
+    if is_folder and not is_image_folder(path):
+        return _as_it_is(read_idx_folder(path), shown(path), reading)
+    files = listed_folder(path, reading) if is_folder else listed_table(path, reading)
+    return ingested(files, reading, tell=tell)
+
+
+def _as_it_is(images: LabeledImages, who: str, reading: Reading) -> LabeledImages:
+    if reading not in (AS_IT_IS, dataclasses.replace(AS_IT_IS, bad_images="skip")):
+        raise UsageError(
+            f"SOURCE {who}: holds images of one size, not photos: --image-size, --fit, --crop, --pixels and "
+            f"--group-by are for folders and tables of photos; leave them out"
+        )
+    return images
 
 
 def described() -> tuple[SourceDescription, ...]:
     """Return what can be named as a source, built-in sets first."""
-    folder = SourceDescription(
-        "a folder of IDX files",
-        "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-… where there is a test part; plain or .gz",
-        "",
+    return (
+        *(description for _, description in BUILT_IN.values()),
+        SourceDescription(
+            "a folder of photos", "one folder a class, or train/ and test/ of such folders", ""
+        ),
+        SourceDescription(
+            "a table of photos", ".csv or .parquet with columns path, label, and split and group if any", ""
+        ),
+        SourceDescription(
+            "a folder of IDX files",
+            "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-… for a test part; plain or .gz",
+            "",
+        ),
     )
-    return (*(description for _, description in BUILT_IN.values()), folder)
 
 
 def fingerprint(images: LabeledImages) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..shapes import Int64, Labels
 from ..values import LabeledImages, Split
+from .holdout import held_out
 
 __all__ = ["article_split", "carved_split", "stratified_split"]
 
@@ -59,7 +60,7 @@ def article_split(images: LabeledImages, seed: int) -> Split:
     """Split as the walk-through does: its curves are drawn on the test images, and nothing is chosen by them.
 
     The source's own training and test parts are taken where it has them (a validation part of its own is left
-    out), else 80 % of each class train and 20 % test. Validation is the test part itself.
+    out), else 80 % of each class train and 20 % test, groups whole. Validation is the test part itself.
 
     Raises:
         DataError: there are no images.
@@ -68,6 +69,13 @@ def article_split(images: LabeledImages, seed: int) -> Split:
         raise DataError("there are no images to split; name a source that has some")
     if images.split is not None:
         train, test, how = images.split.train, images.split.test, images.split.how
+    elif images.groups is not None:
+        out = held_out(images.labels, images.groups, images.names, TEST_SHARE, seed)
+        train, test = np.flatnonzero(~out), np.flatnonzero(out)
+        how = (
+            f"drawn with seed {seed} by group: {_groups(images, train)} groups to train on, "
+            f"{_groups(images, test)} to test on"
+        )
     else:
         train, test = stratified_split(images.labels, TEST_SHARE, seed)
         how = f"drawn with seed {seed}: 80 % of each class to train on, 20 % to test on"
@@ -82,9 +90,9 @@ def article_split(images: LabeledImages, seed: int) -> Split:
 def carved_split(images: LabeledImages, share: float, seed: int) -> Split:
     """Split so that choices have images of their own, carved from each class of the training part.
 
-    The training and test parts are those of `article_split`; a class of fewer than four training images gives
-    none away. A source's own validation part is taken where it has one. The test part is looked at once, at
-    the end.
+    The training and test parts are those of `article_split`; groups stay whole here, too. A class of fewer
+    than four training images gives none away. A source's own validation part is taken where it has one. The
+    test part is looked at once, at the end.
 
     Args:
         images: what is split.
@@ -100,6 +108,8 @@ def carved_split(images: LabeledImages, share: float, seed: int) -> Split:
     own = images.split
     if own is not None and own.validation.size and not own.validation_is_test:
         return Split(train=own.train, validation=own.validation, test=own.test, how=how)
+    if images.groups is not None:
+        return _carved_by_group(images, whole, share, seed)
     labels = images.labels[whole.train]
     enough = whole.train[np.bincount(labels)[labels] >= FEWEST_CARVED]
     validation = enough[stratified_split(images.labels[enough], share, seed)[1]]
@@ -109,3 +119,24 @@ def carved_split(images: LabeledImages, share: float, seed: int) -> Split:
         test=whole.test,
         how=f"{how}; {share:.0%} of each class of the training part, drawn with seed {seed}, to choose by",
     )
+
+
+def _carved_by_group(images: LabeledImages, whole: Split, share: float, seed: int) -> Split:
+    assert images.groups is not None
+    names = [images.names[row] for row in whole.train.tolist()]
+    out = held_out(
+        images.labels[whole.train], images.groups[whole.train], names, share, seed, fewest=FEWEST_CARVED
+    )
+    validation = whole.train[out]
+    return Split(
+        train=whole.train[~out],
+        validation=validation,
+        test=whole.test,
+        how=f"{whole.how.rpartition(';')[0]}; {_groups(images, validation)} groups of the training part, "
+        f"drawn with seed {seed}, to choose by",
+    )
+
+
+def _groups(images: LabeledImages, rows: Int64[np.ndarray, " m"]) -> int:
+    assert images.groups is not None
+    return len(np.unique(images.groups[rows]))

@@ -20,13 +20,14 @@ from torch import nn
 from .. import __version__
 from ..errors import MitsugoError, ModelError, UsageError, shown
 from ..files import read_sealed, sha256_of, write_sealed
-from ..shapes import Pixels, Vectors
-from ..values import Embeddings, LabeledImages, Verdict
+from ..shapes import Vectors
+from ..values import Embeddings, Framing, LabeledImages, Pixels, Verdict
 from .classification import inversion_warnings, verdicts
 from .embedding import embed, fingerprint_of
 from .manifest import (
     SCHEMA,
     ArchitectureEntry,
+    FramingEntry,
     Manifest,
     Member,
     PreprocessingEntry,
@@ -60,6 +61,7 @@ class Model:
         recipe: how the model was made, plain JSON values.
         versions: of mitsugo, torch and python that made it.
         k: how many gallery images vote, where nothing else is said.
+        framing: what photos went through before they were images; None where images came as they are.
 
     Raises:
         ModelError: parts that do not belong together.
@@ -74,6 +76,7 @@ class Model:
     recipe: dict[str, Any]
     versions: dict[str, str]
     k: int = 5
+    framing: Framing | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recipe", _plain(self.recipe))
@@ -83,6 +86,10 @@ class Model:
             raise ModelError("two classes have the same name; give each its own")
         if self.k < 1:
             raise ModelError(f"{self.k} neighbours vote, expected 1 or more")
+        if self.framing is not None and _shape_of(self.framing) != self.architecture.image_shape:
+            raise ModelError(
+                f"photos become {_shape_of(self.framing)}, the network takes {self.architecture.image_shape}"
+            )
         if not 0 <= self.training_mean <= 1:
             raise ModelError(f"the mean of the training pixels is {self.training_mean}, expected 0 to 1")
         if self.gallery.fingerprint != self.fingerprint:
@@ -135,6 +142,7 @@ class Model:
             ),
             recipe=recipe,
             k=k,
+            framing=None if images.intake is None else images.intake.framing,
             versions={
                 "mitsugo": __version__,
                 "torch": torch.__version__,
@@ -224,6 +232,9 @@ def _manifest(model: Model, members: Mapping[str, bytes]) -> Manifest:
         class_names=list(model.class_names),
         training_mean=model.training_mean,
         k=model.k,
+        framing=None
+        if model.framing is None
+        else FramingEntry(fit=model.framing.fit, crop=model.framing.crop),
         fingerprint=model.fingerprint,
         members={name: _member(content) for name, content in members.items()},
         recipe=model.recipe,
@@ -251,6 +262,7 @@ def _parts(manifest: Manifest, members: Mapping[str, bytes]) -> dict[str, Any]:
         "class_names": class_names,
         "training_mean": manifest.training_mean,
         "k": manifest.k,
+        "framing": _framing(manifest, architecture),
         "gallery": gallery_of(
             members,
             class_names=class_names,
@@ -260,6 +272,23 @@ def _parts(manifest: Manifest, members: Mapping[str, bytes]) -> dict[str, Any]:
         "recipe": manifest.recipe,
         "versions": manifest.versions,
     }
+
+
+def _framing(manifest: Manifest, architecture: Architecture) -> Framing | None:
+    if manifest.framing is None:
+        return None
+    channels, height, width = architecture.image_shape
+    return Framing(
+        channels=channels,
+        height=height,
+        width=width,
+        fit=manifest.framing.fit,
+        crop=manifest.framing.crop,
+    )
+
+
+def _shape_of(framing: Framing) -> tuple[int, int, int]:
+    return framing.channels, framing.height, framing.width
 
 
 def _plain(recipe: dict[str, Any]) -> dict[str, Any]:

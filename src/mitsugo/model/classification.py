@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from ..errors import ModelError, UsageError
-from ..shapes import Float32, Int64, Pixels, Vectors
+from ..shapes import Float32, Int64, Vectors
 from ..space.metrics import vote
 from ..space.neighbors import nearest
-from ..values import Embeddings, Neighbor, Verdict
+from ..values import Embeddings, Neighbor, Pixels, Verdict
 from .preprocessing import mean_pixel
 
 __all__ = ["inversion_warnings", "verdicts"]
@@ -67,8 +67,8 @@ def inversion_warnings(pixels: Pixels, training_mean: float) -> list[tuple[str, 
     [()]
     """
     found: list[tuple[str, ...]] = []
-    for image in pixels:
-        mean = mean_pixel(image[None])
+    for row in range(len(pixels)):
+        mean = mean_pixel(pixels[row : row + 1])
         nearer = abs(mean - (1 - training_mean)) < abs(mean - training_mean)
         text = (
             f"looks inverted: its mean pixel is {mean:.2f}, that of the training images {training_mean:.2f}; "

@@ -9,7 +9,8 @@ from torch import nn
 
 from ..errors import DataError, ModelError, UsageError
 from ..files import sha256_of
-from ..shapes import Pixels, Vectors
+from ..shapes import Vectors
+from ..values import Pixels
 from .networks import Architecture
 from .preprocessing import Preprocessing, prepare
 from .tensors import weights_sha256

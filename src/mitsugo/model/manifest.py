@@ -50,6 +50,13 @@ class PreprocessingEntry(pydantic.BaseModel, extra="forbid", strict=True, frozen
     std: float
 
 
+class FramingEntry(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
+    """What `values.Framing` holds beside the image's shape."""
+
+    fit: str
+    crop: Annotated[tuple[int, int, int, int] | None, Field(strict=False)] = None
+
+
 class Manifest(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
     """manifest.json of schema 1."""
 
@@ -60,6 +67,7 @@ class Manifest(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
     class_names: list[Text]
     training_mean: float
     k: int = 5
+    framing: FramingEntry | None = None
     fingerprint: str = Field(pattern=SHA256)
     members: dict[str, Member]
     recipe: dict[str, Any]

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from ..errors import DataError
-from ..shapes import Float32, Pixels, Tensor, UInt8
+from ..shapes import Float32, Tensor, UInt8
+from ..values import Pixels
 
 __all__ = ["Preprocessing", "mean_pixel", "measured", "prepare"]
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.sources import load
 from ..data.splits import article_split
 from ..errors import UsageError
 from ..recipes import Recipe
@@ -21,6 +20,7 @@ from ..values import Epoch, Score
 from .experiment import chosen_device
 from .models import embeddings_of, trained_model
 from .settle import Ground, settle
+from .sourcing import AS_IT_IS, SourceOptions, loaded
 from .talk import SILENT, Talk
 
 __all__ = ["compare"]
@@ -49,6 +49,7 @@ def compare(
     seeds: int = 3,
     epochs: int | None = None,
     device: str | None = None,
+    sourcing: SourceOptions = AS_IT_IS,
     talk: Talk = SILENT,
 ) -> dict[str, Any]:
     """Train every recipe with every seed and compare the accuracies pair by pair.
@@ -59,6 +60,7 @@ def compare(
         seeds: how many each is trained with.
         epochs: one total for every recipe that trains.
         device: where; CUDA where it is present.
+        sourcing: how the source is read and split.
         talk: who listens.
 
     Raises:
@@ -71,7 +73,7 @@ def compare(
         raise UsageError(f"--seeds {seeds}: expected 1 or more")
     recipes = [text.strip() for text in recipes]
     chosen = [_with_epochs(parsed(text), text, epochs) for text in recipes]
-    images = load(source)
+    images = loaded(source, sourcing, talk)
     where = chosen_device(device)
     names, trials = [], []
     for number, (text, recipe) in enumerate(zip(recipes, chosen, strict=True)):

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ..data.sources import load
 from ..errors import UsageError, shown
 from ..files import replacing
 from .models import loaded_model
+from .sourcing import AS_IT_IS, for_model, loaded
 from .talk import SILENT, Talk
 
 __all__ = ["embed"]
@@ -28,7 +28,7 @@ def embed(
     if out.suffix != ".npz":
         raise UsageError(f"--out {shown(out)}: expected a name that ends in .npz")
     model = loaded_model(model_path, device)
-    images = load(source)
+    images = loaded(source, for_model(AS_IT_IS, model), talk)
     talk.say(f"embedding {len(images):,} images")
     vectors = model.embed(images.pixels)
     with replacing(out) as file:

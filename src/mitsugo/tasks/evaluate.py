@@ -7,18 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from ..data.sources import load
 from ..errors import DataError, shown
 from ..space.metrics import evaluate as evaluated
 from ..values import Embeddings, LabeledImages
 from .models import embeddings_of, loaded_model
+from .sourcing import AS_IT_IS, SourceOptions, for_model, loaded
 from .talk import SILENT, Talk
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    model_path: Path, source: str, *, device: str | None = None, talk: Talk = SILENT
+    model_path: Path,
+    source: str,
+    *,
+    device: str | None = None,
+    sourcing: SourceOptions = AS_IT_IS,
+    talk: Talk = SILENT,
 ) -> dict[str, Any]:
     """Return the scores of a model's gallery on a source: its test part, or all of it where it has none.
 
@@ -32,7 +37,7 @@ def evaluate(
             own images.
     """
     model = loaded_model(model_path, device)
-    images = load(source)
+    images = loaded(source, for_model(sourcing, model), talk)
     test = images if images.split is None else images.take(images.split.test)
     known = of_known_classes(test, model.class_names, source)
     embedded = embeddings_of(model, known)

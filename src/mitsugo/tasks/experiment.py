@@ -17,7 +17,7 @@ from ..model.preprocessing import Preprocessing, measured
 from ..recipes import Recipe
 from ..space.losses import LOSSES, Loss
 from ..training import Training
-from ..values import LabeledImages, Split
+from ..values import LabeledImages, Split, picked
 from ..watch import CollapseWatch
 from .feeding import Feed
 from .judging import Judge
@@ -69,7 +69,7 @@ def normalisation_of(source: str, images: LabeledImages, split: Split) -> Prepro
     """Return the published constants for `mnist`, else the mean and deviation of the training pixels."""
     if source in PUBLISHED_NORMALISATION:
         return PUBLISHED_NORMALISATION[source]
-    return measured(images.pixels[split.train])
+    return measured(picked(images.pixels, split.train))
 
 
 def augmentation_of(recipe: Recipe) -> Augmentation:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..data.augment import Augmentation, augmented
 from ..data.batching import Drawing, drawing, labeled_batches, p_by_k, shuffled
+from ..data.resident import resident
 from ..data.sampling import (
     FIXED_SEED,
     Batch,
@@ -35,7 +36,7 @@ class Feed:
     """Training batches by epoch, validation batches always the same; chance hangs on seed, epoch and batch.
 
     Args:
-        images: all of them; their pixels are put on the device once.
+        images: all of them; an array of pixels is put on the device once.
         split: which of them train and validate.
         recipe: which batches, and how large.
         preprocessing: what is done to pixels before the network.
@@ -54,7 +55,7 @@ class Feed:
         seed: int,
         device: torch.device,
     ) -> None:
-        self.pixels = torch.tensor(images.pixels, device=device)
+        self.pixels = resident(images.pixels, device)
         self.labels = torch.tensor(images.labels, device=device)
         self.preprocessing = preprocessing
         self.split = split

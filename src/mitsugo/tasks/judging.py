@@ -57,7 +57,11 @@ class Judge:
         self._network.eval()
         with torch.inference_mode():
             parts = [
-                self._network(self._feed.plain(self._feed.pixels[torch.from_numpy(some)]))
+                self._network(
+                    self._feed.plain(
+                        self._feed.pixels.index_select(0, torch.from_numpy(some).to(self._feed.labels.device))
+                    )
+                )
                 for some in np.array_split(rows, -(-len(rows) // TOGETHER))
             ]
         self._network.train(was_training)

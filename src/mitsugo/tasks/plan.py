@@ -1,6 +1,7 @@
 """What a training was asked for, together with what the run folder already holds: one plan."""
 
 import dataclasses
+import json
 import math
 import os
 import platform
@@ -21,6 +22,7 @@ from ..settings import changed, named, remade, setting
 from .experiment import augmentation_of
 from .flight import Flight
 from .settle import Ground
+from .sourcing import AS_IT_IS, SourceOptions, remade_source
 
 __all__ = ["Plan", "TrainOptions", "described", "planned", "resumed"]
 
@@ -50,6 +52,7 @@ class TrainOptions:
     start_epoch: int | None = None
     resume: bool = False
     overwrite: bool = False
+    sourcing: SourceOptions = AS_IT_IS
 
     def changes(self) -> dict[str, Any]:
         """Return the options that change the recipe."""
@@ -76,6 +79,7 @@ class Plan:
     """Seconds of training that the steps were fitted to."""
     asked: dict[str, Any]
     """What was asked of the recipe: the same may be asked again, whatever was settled since."""
+    sourcing: SourceOptions
 
 
 def planned(options: TrainOptions) -> Plan:
@@ -108,6 +112,7 @@ def planned(options: TrainOptions) -> Plan:
         threads=threads,
         budget=budget,
         asked=options.asked(),
+        sourcing=options.sourcing,
     )
 
 
@@ -173,10 +178,11 @@ def _began(description: dict[str, Any], out: Path) -> Plan:
             threads=description["threads"],
             budget=description["budget"],
             asked=dict(description["asked"]),
+            sourcing=remade_source(description["source"]),
         )
         if not 1 <= plan.threads <= MOST_THREADS or not {"source", "versions"} <= description.keys():
             raise ValueError(plan)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ModelError) as error:
         raise ModelError(
             f"{shown(out / 'run.json')}: was doctored, or written by another version of mitsugo; "
             f"train again with --overwrite"
@@ -200,6 +206,11 @@ def _check_said(options: TrainOptions, plan: Plan, out: Path) -> None:
         for name, value in asked.items()
         if name != "epochs" and value != plan.asked.get(name)
     }
+    if options.sourcing.plain() not in (AS_IT_IS.plain(), plan.sourcing.plain()):
+        raise UsageError(
+            f"the images of the run in {shown(out)} were read by other options: give those that it "
+            f"began with ({json.dumps(plan.sourcing.plain())}), or none, or choose another --out"
+        )
     for name, (value, before) in said.items():
         if value is not None and value != before:
             raise UsageError(
@@ -218,6 +229,8 @@ def described(plan: Plan, source: str, ground: Ground, flight: Flight | None) ->
             "images": len(images),
             "image_shape": list(images.image_shape),
             "classes": list(images.class_names),
+            **plan.sourcing.plain(),
+            "intake": None if images.intake is None else dataclasses.asdict(images.intake),
         },
         "split": {
             "how": split.how,

@@ -50,7 +50,14 @@ class Ground:
         return self.images.take(self.split.test)
 
 
-def settle(source: str, images: LabeledImages, recipe: Recipe, *, seed: int, device: torch.device) -> Ground:
+def settle(
+    source: str,
+    images: LabeledImages,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+) -> Ground:
     """Settle the split, the numbers to train in, whether mirror images train, and the epochs.
 
     Settling what was settled changes nothing.

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from ..data.augment import augmented
-from ..data.sources import load
 from ..report.augmentation import draw_augmentation
 from .experiment import augmentation_of
 from .plan import TrainOptions, planned
 from .settle import settle
+from .sourcing import loaded
 
 __all__ = ["show_augmentation"]
 
@@ -28,7 +28,7 @@ def show_augmentation(options: TrainOptions, path: Path) -> dict[str, Any]:
         ResourceError: the file cannot be written.
     """
     plan = planned(options)
-    images = load(options.source)
+    images = loaded(options.source, plan.sourcing)
     ground = settle(options.source, images, plan.recipe, seed=plan.seed, device=torch.device("cpu"))
     augmentation = augmentation_of(ground.recipe)
     train = ground.split.train

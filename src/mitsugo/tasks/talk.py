@@ -24,6 +24,9 @@ class Talk(Protocol):
     def epoch(self, epoch: Epoch, epochs: int) -> None:
         """Hear of a finished epoch."""
 
+    def reading(self, done: int, total: int) -> None:
+        """Hear how many of the source's files were read."""
+
 
 class _Silent:
     def say(self, sentence: str) -> None:
@@ -36,6 +39,9 @@ class _Silent:
         """Say nothing."""
 
     def epoch(self, epoch: Epoch, epochs: int) -> None:
+        """Say nothing."""
+
+    def reading(self, done: int, total: int) -> None:
         """Say nothing."""
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from ..data.sources import fingerprint, load
-from ..errors import Interrupted, UsageError, shown
+from ..data.sources import fingerprint
+from ..errors import Interrupted, ModelError, UsageError, shown
 from ..model.bundle import Model
 from ..model.tensors import weights_sha256
 from ..recipes import DEFAULT
@@ -28,6 +28,7 @@ from .models import embeddings_of, finished_model
 from .pictures import Facts, draw
 from .plan import Plan, TrainOptions, described, planned, resumed
 from .settle import Ground, settle
+from .sourcing import AS_IT_IS, SourceOptions, loaded, remade_source
 from .state import captured, restore
 from .stopping import Stop, stopping
 from .talk import SILENT, Talk
@@ -73,7 +74,7 @@ def train(options: TrainOptions, talk: Talk = SILENT) -> Trained:
     if not options.resume:
         planned(options)  # a bad option is told before the data is read
     out = options.out or _usual_folder(options)
-    images = load(options.source)
+    images = loaded(options.source, _sourcing(options, out), talk)
     opening = opened(out, resume=options.resume, overwrite=options.overwrite)
     with stopping(GO_ON) as stop, opening as folder:
         before = None if options.overwrite else folder.description()
@@ -94,6 +95,17 @@ def train(options: TrainOptions, talk: Talk = SILENT) -> Trained:
 def _usual_folder(options: TrainOptions) -> Path:
     recipe = named(options.recipe or DEFAULT)
     return Path("runs") / f"{Path(options.source).resolve().name}-{recipe.name}"
+
+
+def _sourcing(options: TrainOptions, out: Path) -> SourceOptions:
+    """Return how the source is to be read: as was said, or as the run began where nothing was."""
+    if not options.resume or options.sourcing.plain() != AS_IT_IS.plain():
+        return options.sourcing
+    before = RunFolder(out).description()
+    try:
+        return AS_IT_IS if before is None else remade_source(before["source"])
+    except (KeyError, TypeError, ModelError):  # which is told where the plan is read
+        return options.sourcing
 
 
 def _planned(options: TrainOptions, before: dict[str, Any] | None, folder: RunFolder) -> Plan:

@@ -1,0 +1,131 @@
+"""What a person may say of a source: how its files are read."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..data.reading import Reading
+from ..data.sources import load
+from ..errors import ModelError, UsageError, shown
+from ..model.bundle import Model
+from ..values import LabeledImages
+from .talk import SILENT, Talk
+
+__all__ = ["AS_IT_IS", "SourceOptions", "for_model", "loaded", "parsed_source", "remade_source"]
+
+NAMES = 5
+TOLD = 1.5
+"""Photos that shrink by so much are spoken of."""
+PIXELS = {"grey": 1, "rgb": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """What was said of a source.
+
+    Args:
+        reading: how its files are read.
+    """
+
+    reading: Reading = field(default_factory=Reading)
+
+    def plain(self) -> dict[str, Any]:
+        """Return what was said as JSON values, for run.json."""
+        return dataclasses.asdict(self)
+
+
+AS_IT_IS = SourceOptions()
+
+
+def remade_source(document: dict[str, Any]) -> SourceOptions:
+    """Return what run.json tells of.
+
+    Raises:
+        ModelError: it does not.
+    """
+    try:
+        reading = dict(document["reading"])
+        for name in ("image_size", "crop"):
+            reading[name] = None if reading[name] is None else tuple(reading[name])
+        return SourceOptions(reading=Reading(**reading))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"how the source was read is not told as expected: {error}") from error
+
+
+def parsed_source(said: Mapping[str, str | None]) -> SourceOptions:
+    """Return what the options of the command line say.
+
+    Args:
+        said: image_size, fit, crop, pixels, bad_images, group_by; None, or no key, where nothing was said.
+
+    Raises:
+        UsageError: a value that cannot be meant; the option is named.
+    """
+    known: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    if "image_size" in known:
+        known["image_size"] = _size(known["image_size"])
+    if "crop" in known:
+        known["crop"] = _crop(known["crop"])
+    if (pixels := known.pop("pixels", None)) is not None:
+        if pixels not in PIXELS:
+            raise UsageError(f"--pixels {shown(pixels)}: expected grey or rgb")
+        known["channels"] = PIXELS[pixels]
+    return SourceOptions(reading=Reading(**known))
+
+
+def for_model(options: SourceOptions, model: Model) -> SourceOptions:
+    """Return options that make of photos what the model's own became."""
+    framing = model.framing
+    if framing is None:
+        return options
+    reading = dataclasses.replace(
+        options.reading,
+        image_size=(framing.height, framing.width),
+        fit=framing.fit,
+        crop=framing.crop,
+        channels=framing.channels,
+    )
+    return dataclasses.replace(options, reading=reading)
+
+
+def loaded(source: str, options: SourceOptions = AS_IT_IS, talk: Talk = SILENT) -> LabeledImages:
+    """Load a source as it was said, and tell what was left out.
+
+    Raises:
+        UsageError: options that the source has no use for.
+        DataError: a source that cannot be used.
+    """
+    images = load(source, options.reading, tell=talk.reading)
+    if images.intake is None:
+        return images
+    if images.intake.shrunk >= TOLD:
+        times = f"{images.intake.shrunk:.1f}".removesuffix(".0")
+        talk.say(
+            f"photos shrink {times}x: marks under {times} px become less than one pixel; a larger "
+            f"--image-size, or a --crop of the part that counts, keeps them"
+        )
+    skipped = images.intake.skipped
+    if skipped:
+        some = "; ".join(f"{shown(name)}: {why}" for name, why in skipped[:NAMES])
+        more = f"; and {len(skipped) - NAMES} more, all in run.json" if len(skipped) > NAMES else ""
+        talk.warn(f"{len(skipped):,} files were left out: {some}{more}")
+    return images
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", text)
+    if not found:
+        raise UsageError(
+            f"--image-size {shown(text)}: expected a side in pixels or WIDTHxHEIGHT, as 128 or 160x96"
+        )
+    width = int(found[1])
+    return int(found[2] or width), width
+
+
+def _crop(text: str) -> tuple[int, int, int, int]:
+    if not re.fullmatch(r"\d{1,9}(,\d{1,9}){3}", text):
+        raise UsageError(f"--crop {shown(text)}: expected x,y,width,height in pixels, as 100,50,640,480")
+    x, y, width, height = map(int, text.split(","))
+    return x, y, width, height
