@@ -107,7 +107,7 @@ def digits_run(tmp_path_factory):
 def plain_pictures(monkeypatch):
     """Five small files, written as the real ones are, instead of a second spent on drawing."""
 
-    def draw(facts, evaluation, queries, gallery, test, folder):
+    def draw(facts, found, test, folder):
         for name in PICTURES:
             write_bytes(folder / name, name.encode())
 

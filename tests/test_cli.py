@@ -19,7 +19,10 @@ from mitsugo.tasks.train import TrainOptions
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SAMPLE = Path(__file__).parents[1] / "docs" / "sample-digit.png"
-SCORES = {"knn_accuracy", "precision_at_1", "silhouette", "between_within"}
+SCORES = {
+    "knn_accuracy", "precision_at_1", "silhouette", "between_within", "recall_at_2",
+    "recall_at_4", "recall_at_8", "r_precision", "map_at_r", "ami",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def test_train_answers_with_the_run_its_scores_and_its_history(tmp_path, tiny, a
     assert (document["recipe"], document["epochs"], document["seed"]) == ("article", 2, 0)
     assert set(document["scores"]) == SCORES
     for score in document["scores"].values():
-        assert set(score) == {"value", "low", "high", "n", "interval"}
+        assert set(score) == {"value", "low", "high", "n", "interval", "groups"}
     assert [epoch["epoch"] for epoch in document["history"]] == [1, 2]
     assert {"epoch", "train_loss", "validation_loss", "seconds"} <= set(document["history"][0])
     assert document["seconds"] == pytest.approx(sum(epoch["seconds"] for epoch in document["history"]))

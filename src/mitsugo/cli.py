@@ -56,6 +56,19 @@ GroupBy = Annotated[
         metavar="PATTERN", help="A regular expression; what it finds in a name is the photo's group."
     ),
 ]
+SplitKind = Annotated[
+    str | None,
+    typer.Option("--split", help="stratified, or unseen-classes: whole classes are held out to test on."),
+]
+KeepTogether = Annotated[
+    str | None, typer.Option(help="What never stands on both sides: equal pixels, or near duplicates, too.")
+]
+Ng = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ng", metavar="CLASS", help="A class that is NG; all others are OK. Counts escapes and overkill."
+    ),
+]
 
 
 @app.command()
@@ -102,6 +115,9 @@ def train(
     pixels: PixelKind = None,
     bad_images: BadImages = None,
     group_by: GroupBy = None,
+    split: SplitKind = None,
+    keep_together: KeepTogether = None,
+    ng: Ng = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -112,9 +128,9 @@ def train(
 
     said = {
         "image_size": image_size, "fit": fit, "crop": crop, "pixels": pixels, "bad_images": bad_images,
-        "group_by": group_by,
+        "group_by": group_by, "split": split, "keep_together": keep_together,
     }  # fmt: skip
-    sourcing = parsed_source(said)
+    sourcing = parsed_source(said, ng or ())
     options = TrainOptions(
         source=source, recipe=recipe, out=out, epochs=epochs, dimension=dimension, margin=margin,
         batch_size=batch_size, learning_rate=learning_rate, seed=seed, device=device,
@@ -151,6 +167,8 @@ def compare(
     pixels: PixelKind = None,
     bad_images: BadImages = None,
     group_by: GroupBy = None,
+    split: SplitKind = None,
+    keep_together: KeepTogether = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -160,7 +178,7 @@ def compare(
 
     said = {
         "image_size": image_size, "fit": fit, "crop": crop, "pixels": pixels, "bad_images": bad_images,
-        "group_by": group_by,
+        "group_by": group_by, "split": split, "keep_together": keep_together,
     }  # fmt: skip
     sourcing = parsed_source(said)
     with terminal.talking(quiet=quiet) as talk, stopping():
@@ -183,6 +201,7 @@ def evaluate(
     device: Device = None,
     bad_images: BadImages = None,
     group_by: GroupBy = None,
+    ng: Ng = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -190,7 +209,7 @@ def evaluate(
     from .tasks.evaluate import evaluate as task
     from .tasks.sourcing import parsed_source
 
-    sourcing = parsed_source({"bad_images": bad_images, "group_by": group_by})
+    sourcing = parsed_source({"bad_images": bad_images, "group_by": group_by}, ng or ())
     with terminal.talking(quiet=quiet) as talk, stopping():
         document = task(model, source, device=device, sourcing=sourcing, talk=talk)
     _answer(document, json_, lambda: terminal.evaluated(document))

@@ -20,13 +20,26 @@ __all__ = ["compared", "evaluated", "inspected", "pairs", "suspected", "talking"
 
 SCORE_NAMES = {
     "knn_accuracy": "5-NN accuracy",
+    "balanced_accuracy": "balanced accuracy",
     "precision_at_1": "1-NN accuracy",
+    "recall_at_2": "recall@2",
+    "recall_at_4": "recall@4",
+    "recall_at_8": "recall@8",
+    "r_precision": "R-precision",
+    "map_at_r": "MAP@R",
+    "ami": "AMI",
     "silhouette": "silhouette",
     "between_within": "between / within",
 }
+RATES = {
+    "escapes": "escapes",
+    "groups_with_escapes": "  in groups",
+    "overkill": "overkill",
+    "groups_with_overkill": "  in groups",
+}
 SECONDS_BETWEEN = 5.0
 """A log hears so often how many files were read."""
-PERCENT = {"knn_accuracy", "precision_at_1"}
+PERCENT = {"knn_accuracy", "precision_at_1", "balanced_accuracy", "recall_at_2", "recall_at_4", "recall_at_8"}
 
 
 class _Lines:
@@ -109,7 +122,7 @@ def trained(document: Mapping[str, Any]) -> str:
     """Return what a finished training says."""
     return "\n".join(
         (
-            *_scores(document["scores"]),
+            *_scores(document),
             f"trained   {document['epochs']} epochs in {document['seconds']:.1f} s, seed {document['seed']}",
             f"model   {shown(document['bundle'])}",
             f"report  {shown(document['report'])}",
@@ -149,7 +162,7 @@ def _told(pair: Mapping[str, Any]) -> str:
 def evaluated(document: Mapping[str, Any]) -> str:
     """Return the scores of a model on a source."""
     on = f"{shown(document['model'])} on {shown(document['source'])}"
-    return "\n".join((on, *_scores(document["scores"])))
+    return "\n".join((on, *_scores(document)))
 
 
 def inspected(verdicts: Sequence[Mapping[str, Any]]) -> str:
@@ -196,11 +209,17 @@ def _epoch_line(event: "Epoch", epochs: int) -> str:
     )
 
 
-def _scores(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _scores(document: Mapping[str, Any]) -> list[str]:
     lines = []
-    for name, score in scores.items():
-        title = SCORE_NAMES[name]
+    for name, title in SCORE_NAMES.items():
+        if (score := document["scores"].get(name)) is None:
+            continue
         scale, unit, digits = (100.0, " %", 2) if name in PERCENT else (1.0, "", 3)
         interval = _interval(score, scale, digits).replace(" (", f"{unit}  (").removesuffix(")")
-        lines.append(f"{title:<17} {interval}, n = {score['n']:,})")
+        among = f" in {score['groups']:,} groups" if score["groups"] is not None else ""
+        lines.append(f"{title:<17} {interval}, n = {score['n']:,}{among})")
+    inspection = document["inspection"] or {}
+    for name, title in RATES.items():
+        if (rate := inspection.get(name)) is not None:
+            lines.append(f"{title:<17} {rate['words']}  (one-sided 95 %, Clopper-Pearson)")
     return lines

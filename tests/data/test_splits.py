@@ -3,18 +3,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mitsugo.data.splits import article_split, carved_split, stratified_split
+from mitsugo.data.splits import article_split, carved_split, drawn_split, stratified_split
 from mitsugo.errors import DataError, UsageError
 from mitsugo.values import LabeledImages, Split
 
 
-def labeled(labels: list[int], split: Split | None = None) -> LabeledImages:
+def labeled(labels: list[int], split: Split | None = None, groups: list[int] | None = None) -> LabeledImages:
     return LabeledImages(
         pixels=np.zeros((len(labels), 1, 1, 1), np.uint8),
         labels=np.array(labels, np.int64),
         class_names=tuple(str(c) for c in range(max(labels, default=0) + 1)),
         names=tuple(str(i) for i in range(len(labels))),
         split=split,
+        groups=None if groups is None else np.array(groups, np.int64),
+    )
+
+
+def own_parts(train: list[int], test: list[int], validation: tuple[int, ...] = ()) -> Split:
+    return Split(
+        train=np.array(train, np.int64),
+        validation=np.array(validation, np.int64),
+        test=np.array(test, np.int64),
+        how="its own parts",
     )
 
 
@@ -174,3 +184,210 @@ def test_a_share_to_carve_out_of_range(share):
 def test_no_images_cannot_be_carved():
     with pytest.raises(DataError, match="there are no images to split"):
         carved_split(labeled([]), 0.1, seed=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(labels=st.lists(st.integers(0, 5), min_size=1, max_size=60), seed=st.integers(0, 2**40))
+def test_without_groups_and_twins_the_draws_are_those_of_old(labels, seed):
+    images, alone = labeled(labels), np.arange(len(labels))
+    for share, other in ((0.0, article_split(images, seed)), (0.2, carved_split(images, 0.2, seed))):
+        one = drawn_split(images, alone, seed=seed, validation_share=share)
+        assert one.how == other.how
+        for part in ("train", "validation", "test"):
+            assert getattr(one, part).tolist() == getattr(other, part).tolist()
+
+
+def test_another_test_share():
+    images = labeled([0] * 10 + [1] * 10)
+    split = drawn_split(images, np.arange(20), seed=0, test_share=0.3, validation_share=0.5)
+    assert (len(split.train), len(split.validation), len(split.test)) == (6, 8, 6)
+    assert split.how.startswith("drawn with seed 0: 70 % of each class to train on, 30 % to test on; 50% of")
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    images=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=1, max_size=60),
+    share=st.sampled_from([0.0, 0.1, 0.4]),
+    seed=st.integers(0, 99),
+    kind=st.sampled_from(["stratified", "unseen-classes"]),
+)
+def test_no_unit_stands_on_two_sides_and_no_image_is_lost(images, share, seed, kind):
+    labels, units = [label for label, _ in images], [unit for _, unit in images]
+    try:
+        split = drawn_split(
+            labeled(labels, groups=units), np.array(units), seed=seed, validation_share=share, kind=kind
+        )
+    except UsageError:
+        assert kind == "unseen-classes"
+        return
+    validation = [] if split.validation_is_test else split.validation.tolist()
+    parts = [split.train.tolist(), validation, split.test.tolist()]
+    assert sorted([i for part in parts for i in part]) == list(range(len(labels)))
+    for unit in set(units):
+        assert sum(any(units[i] == unit for i in part) for part in parts) == 1
+    if kind == "unseen-classes":
+        assert split.unseen
+        assert not {labels[i] for i in split.test.tolist()} & {labels[i] for i in parts[0] + parts[1]}
+    else:
+        assert {labels[i] for i in split.train.tolist()} == set(labels)
+
+
+def test_a_split_by_group_says_how_many():
+    groups = [i // 5 for i in range(100)]  # 20 groups of 5, in two classes
+    images = labeled([0] * 50 + [1] * 50, groups=groups)
+    split = drawn_split(images, np.array(groups), seed=3)
+    assert split.how == (
+        "drawn with seed 3 by group: 16 groups to train on, 4 to test on; "
+        "validation is the test part, and nothing is chosen by it"
+    )
+    assert split.validation_is_test
+    assert not split.unseen
+    assert [int((images.labels[split.test] == label).sum()) for label in (0, 1)] == [10, 10]
+    carved = drawn_split(images, np.array(groups), seed=3, validation_share=0.25)
+    assert carved.test.tolist() == split.test.tolist()
+    assert carved.how == (
+        "drawn with seed 3 by group: 16 groups to train on, 4 to test on; "
+        "about 25% of the training part by group, 4 of them, to choose by"
+    )
+    assert (len(carved.train), len(carved.validation)) == (60, 20)
+
+
+def test_equal_images_are_drawn_together_and_said_so():
+    images = labeled([0] * 10 + [1] * 10)
+    units = np.array([0, 0, *range(1, 19)])
+    split = drawn_split(images, units, seed=0, validation_share=0.25)
+    assert split.how == (
+        "drawn with seed 0, equal images on one side: 80 % of each class to train on, 20 % to test on; "
+        "25% of each class of the training part, drawn with seed 0, to choose by"
+    )
+    assert [len(part) for part in (split.train, split.validation, split.test)] == [12, 4, 4]
+
+
+def test_a_class_that_is_one_group_is_named():
+    groups = [0, 0, 1, 1, 2, 2, *[3] * 4]
+    split = drawn_split(labeled([0] * 6 + [1] * 4, groups=groups), np.array(groups), seed=0)
+    assert set(split.train.tolist()) > {6, 7, 8, 9}
+    assert "to test on; not tested, as their images belong together: 1 (1); validation is" in split.how
+
+
+def test_the_sources_own_parts_stay_and_are_carved_by_group():
+    own = own_parts([*range(16)], [16, 17, 18, 19])
+    groups = [i // 4 for i in range(16)] + [0, 4, 4, 4]  # group 0 is torn; the guard tells of it
+    images = labeled([0, 1] * 10, own, groups)
+    split = drawn_split(images, np.array(groups), seed=1, validation_share=0.25)
+    assert split.test.tolist() == [16, 17, 18, 19]
+    assert sorted([*split.train.tolist(), *split.validation.tolist()]) == list(range(16))
+    assert len(set((split.validation // 4).tolist())) == 1
+    assert len(split.validation) == 4
+    assert split.how == "its own parts; about 25% of the training part by group, 1 of them, to choose by"
+
+
+def test_a_validation_part_of_its_own_is_taken_with_groups_too():
+    own = own_parts([0, 1, 2, 3], [6, 7], (4, 5))
+    images = labeled([0, 1] * 4, own, groups=[0, 0, 1, 1, 2, 2, 3, 3])
+    units = images.groups
+    assert drawn_split(images, units, seed=1, validation_share=0.25) is own
+    split = drawn_split(images, units, seed=1)
+    assert split.validation.tolist() == split.test.tolist() == [6, 7]
+
+
+def test_unseen_classes_are_held_out_whole():
+    images = labeled([i // 4 for i in range(40)])
+    split = drawn_split(images, np.arange(40), seed=2, kind="unseen-classes", validation_share=0.2)
+    test, train, validation = (
+        sorted(set(images.labels[part].tolist())) for part in (split.test, split.train, split.validation)
+    )
+    assert (len(test), len(validation), len(train)) == (2, 2, 6)  # a fifth of 10, of 8 at least two
+    assert sorted(test + validation + train) == list(range(10))
+    assert split.unseen
+    assert split.validation_unseen
+    assert split.how == (
+        f"whole classes, drawn with seed 2: 8 to train on, 2 ({test[0]}, {test[1]}) to test on; "
+        f"2 ({validation[0]}, {validation[1]}) to choose by"
+    )
+
+
+def test_few_classes_are_chosen_by_images_of_seen_classes():
+    images = labeled([i // 8 for i in range(72)])  # 9 classes, of which 7 are left
+    split = drawn_split(images, np.arange(72), seed=2, kind="unseen-classes", validation_share=0.25)
+    assert split.unseen
+    assert not split.validation_unseen
+    assert [int((images.labels[split.validation] == label).sum()) for label in range(9)].count(2) == 7
+
+
+def test_classes_bound_together_are_chosen_by_images_instead():
+    labels = [i // 4 for i in range(40)]
+    units = list(range(40))
+    for label in range(8):
+        units[4 * label] = 0  # classes 0 to 7 share a unit, so 8 and 9 are tested
+    split = drawn_split(
+        labeled(labels), np.array(units), seed=0, kind="unseen-classes", validation_share=0.25
+    )
+    assert split.test.tolist() == list(range(32, 40))
+    assert not split.validation_unseen
+    assert {labels[i] for i in split.validation.tolist()} == set(range(8))
+
+
+def test_unseen_classes_without_images_to_choose_by():
+    split = drawn_split(labeled([i // 4 for i in range(40)]), np.arange(40), seed=2, kind="unseen-classes")
+    assert split.validation_is_test
+    assert split.validation_unseen
+
+
+def test_unseen_classes_of_a_source_with_parts_are_tested_on_its_test_images():
+    labels = [i % 5 for i in range(40)]
+    own = own_parts([*range(20)], [*range(25, 40)], (20, 21, 22, 23, 24))
+    images = labeled(labels, own)
+    split = drawn_split(images, np.arange(40), seed=1, kind="unseen-classes", validation_share=0.2)
+    held = {labels[i] for i in split.test.tolist()}
+    assert len(held) == 2
+    assert split.train.tolist() == [i for i in range(20) if labels[i] not in held]
+    assert split.validation.tolist() == [i for i in range(20, 25) if labels[i] not in held]
+    assert split.test.tolist() == [i for i in range(25, 40) if labels[i] in held]
+    assert split.how.startswith(
+        "its own parts; of these whole classes, drawn with seed 1: 3 to train on, 2 ("
+    )
+    assert split.unseen
+    assert not split.validation_unseen
+
+
+@pytest.mark.parametrize(("validation", "apart"), [((4, 5), True), ((0, 1), False), ((), False)])
+def test_parts_whose_classes_are_apart_stay(validation, apart):
+    labels = [0, 1, 0, 1, 2, 2, 3, 3, 0, 1]
+    train = [i for i in (0, 1, 2, 3, 8, 9) if i not in validation]
+    own = own_parts(train, [6, 7], validation)
+    split = drawn_split(
+        labeled(labels, own), np.arange(10), seed=0, kind="unseen-classes", validation_share=0.4
+    )
+    assert split.test.tolist() == [6, 7]
+    assert split.unseen
+    assert split.validation_unseen == apart
+    if validation:
+        assert split.validation.tolist() == list(validation)
+        assert split.train.tolist() == train
+
+
+def test_a_validation_part_that_is_the_test_part_is_carved_anew_for_unseen_classes():
+    test = tuple(range(20, 40))
+    images = labeled([i % 5 for i in range(40)], own_parts([*range(20)], list(test), test))
+    split = drawn_split(images, np.arange(40), seed=1, kind="unseen-classes", validation_share=0.25)
+    assert set(split.validation.tolist()) < set(range(20))
+    assert len(split.validation) == 3  # a quarter of four images of each of three classes
+
+
+def test_few_classes_cannot_be_unseen():
+    with pytest.raises(UsageError, match="--split unseen-classes: 3 of 3 classes"):
+        drawn_split(labeled([0, 0, 1, 1, 2, 2]), np.arange(6), seed=0, kind="unseen-classes")
+
+
+@pytest.mark.parametrize("kind", ["stratified", "unseen-classes"])
+def test_draws_out_of_range(kind):
+    images, units = labeled([0] * 8, groups=[0] * 8), np.arange(8)
+    with pytest.raises(UsageError, match=r"a test share of 1.0: expected more than 0"):
+        drawn_split(images, units, seed=0, test_share=1.0, kind=kind)
+    with pytest.raises(UsageError, match=r"a validation share of 1.0: expected more than 0"):
+        drawn_split(images, units, seed=0, validation_share=1.0, kind=kind)
+    with pytest.raises(UsageError, match="a seed of -1: expected 0 or more"):
+        drawn_split(images, units, seed=-1, kind=kind)
+    with pytest.raises(DataError, match="there are no images to split"):
+        drawn_split(labeled([]), np.empty(0, np.int64), seed=0, kind=kind)

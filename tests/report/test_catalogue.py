@@ -12,7 +12,10 @@ from mitsugo.values import Scores
 
 HERE = Path(mitsugo.report.__file__).parent
 TEMPLATE = (HERE / "templates" / "report.html.j2").read_text(encoding="utf-8")
-NUMBERS = [field.name for field in fields(Scores) if field.name != "confusion"]
+NUMBERS = [
+    field.name for field in fields(Scores) if field.name not in {"confusion", "per_class", "inspection", "k"}
+]
+INTERVALS = {f"interval{share}{groups}" for share in ("", ".percent") for groups in ("", ".groups")}
 
 
 def used_keys():
@@ -23,6 +26,7 @@ def used_keys():
         key for pair in re.findall(r'"([\w.]+)" if near.right else "([\w.]+)"', TEMPLATE) for key in pair
     }
     keys |= {f"score.{name}{ending}" for name in NUMBERS for ending in ("", ".means")}
+    keys |= INTERVALS | set(re.findall(r'rated\("(\w+)"', TEMPLATE))
     return keys | {"curves.train", "curves.validation", *SCRIPT_TEXTS}
 
 

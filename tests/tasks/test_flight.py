@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from mitsugo.data.duplicates import Twins
+from mitsugo.data.guard import findings
 from mitsugo.errors import ModelError
 from mitsugo.model.preprocessing import Preprocessing
 from mitsugo.recipes import RECIPES
@@ -25,6 +27,11 @@ CHOSEN = {"batch_size": 8, "images_per_class": 2, "precision": "float32", "flip_
 TRAINED_ON_ALL = {"validation_share": 0.0, "keep": "last"}
 
 
+def apart(count):
+    """No two images are alike."""
+    return Twins(equal=np.arange(count), look=np.arange(count), near=np.empty((0, 2), np.int64))
+
+
 def ground_of(sizes, recipe="standard", names=None, **changes):
     """So many training images of each class, and two test images of the first two."""
     labels = np.repeat(np.arange(len(sizes)), sizes)
@@ -39,7 +46,8 @@ def ground_of(sizes, recipe="standard", names=None, **changes):
     split = Split(train=np.arange(count), validation=test, test=test, how="by number")
     narrow = {"channels": (4,)} if recipe.startswith("standard") else {}
     made = changed(RECIPES[recipe], **{"hidden": (4,), **narrow, **CHOSEN, **TRAINED_ON_ALL, **changes})
-    return Ground(images=images, split=split, preprocessing=PLAIN, recipe=made)
+    found = findings(images, apart(count + 2), split)
+    return Ground(images=images, split=split, found=found, preprocessing=PLAIN, recipe=made)
 
 
 def test_counts_by_hand():

@@ -70,12 +70,12 @@ def test_groups_are_never_torn_apart(trained):
 
 
 def names_of(trained, part):
-    from mitsugo.data.splits import article_split
+    from mitsugo.tasks.parting import BY_CLASS, parted
     from mitsugo.tasks.sourcing import loaded
 
     described = json.loads((trained.run / "run.json").read_bytes())
     images = loaded(described["source"]["name"], parsed_source({"group_by": r"(\w\w/部品\d+)_"}))
-    return [images.names[i] for i in getattr(article_split(images, 0), part).tolist()]
+    return [images.names[i] for i in getattr(parted(images, BY_CLASS, 0.0, 0).split, part).tolist()]
 
 
 def test_a_new_photo_of_any_size_gets_a_verdict(trained, photos, tmp_path):

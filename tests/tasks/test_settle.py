@@ -11,7 +11,8 @@ from mitsugo.errors import DataError, UsageError
 from mitsugo.model import precision
 from mitsugo.recipes import RECIPES
 from mitsugo.settings import changed
-from mitsugo.tasks.settle import keeps_class_mirrored, settle, split_for
+from mitsugo.tasks.parting import BY_CLASS, parted
+from mitsugo.tasks.settle import keeps_class_mirrored, settle
 from mitsugo.values import LabeledImages, Split
 
 CPU = torch.device("cpu")
@@ -50,6 +51,10 @@ def made(sizes, drawn=None, split=None):
 
 def settled(images, recipe=STANDARD, source="", seed=0):
     return settle(source, images, recipe, seed=seed, device=CPU)
+
+
+def split_of(images, seed=0):
+    return parted(images, BY_CLASS, STANDARD.validation_share, seed).split
 
 
 def on_processor(monkeypatch, *, with_bfloat16):
@@ -93,7 +98,7 @@ def test_the_articles_recipes_are_left_as_they_are(digits):
 
 
 def test_the_seed_decides_which_images_choose(digits):
-    one, same, other = (split_for(STANDARD, digits, seed).validation.tolist() for seed in (0, 0, 1))
+    one, same, other = (split_of(digits, seed).validation.tolist() for seed in (0, 0, 1))
     assert one == same
     assert one != other
 
@@ -171,11 +176,11 @@ def handed(label, chance):
 
 
 def test_mirror_images_train_where_they_show_their_class(digits):
-    split = split_for(STANDARD, digits, 0)
+    split = split_of(digits, 0)
     assert not keeps_class_mirrored(digits, split)
     for drawn, keeps in ((symmetric, True), (handed, False)):
         images = made([30, 30], drawn)
-        assert keeps_class_mirrored(images, split_for(STANDARD, images, 0)) is keeps
+        assert keeps_class_mirrored(images, split_of(images, 0)) is keeps
         flip = settled(images).recipe.flip_horizontal
         assert flip == (0.5 if keeps else 0.0)
 

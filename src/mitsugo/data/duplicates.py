@@ -38,7 +38,7 @@ MOST_ROWS, CHUNK_BYTES = 4096, 16 << 20
 EXACT: Final = 4096
 """Up to so many different looks are all compared with each other."""
 ORDERS: Final = 16
-COMPARISONS: Final = 120_000_000
+COMPARISONS: Final = 60_000_000
 """Of more looks about so many pairs are compared, those that follow each other in one of 16 orders."""
 FEWEST_FOLLOWING: Final = 8
 NEIGHBOURS: Final = 4

@@ -163,7 +163,8 @@ def check_trainable(images: LabeledImages, split: Split) -> None:
             f"the training images are all of one class ({shown(name)}): triplets need two classes or more; "
             f"collect at least two images of another class"
         )
-    few = np.flatnonzero(counts < 2)
+    held_out = np.bincount(images.labels, minlength=len(counts)) > 0 if split.unseen else counts < 0
+    few = np.flatnonzero((counts < 2) & ~((counts == 0) & held_out))
     if few.size:
         raise DataError(
             f"{few.size} of {len(counts)} classes have fewer than two training images: "

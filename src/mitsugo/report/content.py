@@ -162,6 +162,7 @@ class ReportContent:
         class_names: a name for each class.
         history: the loss curves, by epoch; empty where nothing was trained.
         validation_is_test: whether the validation curve is drawn on the test images.
+        unseen: whether the test classes were not trained on, and each test image is asked among the others.
         map: the scatter.
         mistakes: the most confidently wrong test images, worst first.
         details: pairs of what and value, in order, for the fold at the bottom.
@@ -181,6 +182,7 @@ class ReportContent:
     class_names: tuple[str, ...]
     history: tuple[EpochPoint, ...]
     validation_is_test: bool
+    unseen: bool = False
     map: MapPoints
     mistakes: tuple[Mistake, ...]
     details: tuple[tuple[str, str], ...]

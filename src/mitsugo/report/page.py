@@ -8,20 +8,24 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..files import write_bytes
+from ..values import ClassScore
 from . import figures
 from .catalogue import attribute, text, texts_for_scripts
 from .content import ReportContent
 from .curves import plot_of
 from .palette import CURVES, GROUND, HEAT_KINDS, HEAT_LEVELS, TEXT, Ground, heat_colors
 from .sprites import data_uri, sprite_of
-from .tables import confused_pairs
+from .tables import confused_pairs, most_confused
 from .views import legend_of, lying, map_data, matrix_of, mistake_view
 from .wording import legible, percent, significant
 
 __all__ = ["render", "write_report"]
 
 HERE = Path(__file__).parent
-SHARES = ("knn_accuracy", "precision_at_1")  # the scores that are shares of images; others are plain numbers
+SHARES = ("knn_accuracy", "precision_at_1", "balanced_accuracy", "recall_at_2", "recall_at_4", "recall_at_8")
+"""The scores that are shares of images; others are plain numbers."""
+HEADLINES = ("balanced_accuracy", "precision_at_1", "map_at_r", "silhouette", "between_within")
+"""Beside the accuracy these are seen at once, the others where they are explained."""
 LONGEST_UPRIGHT, MOST_UPRIGHT = 5, 12  # letters of a class name, and classes, over the columns of the matrix
 MOST_PAIRS = 8
 SCRIPT_TEXTS = ("map.predicted", "map.true", "map.trust", "map.visible")
@@ -40,6 +44,8 @@ def render(content: ReportContent) -> str:
         class_names=[legible(name) for name in names],
         numbers=content.scores.numbers(),
         shares=SHARES,
+        headlines=HEADLINES,
+        classes=_classes(content),
         total=int(counts.sum()),
         rows=matrix_of(counts, names),
         pairs=confused_pairs(counts, MOST_PAIRS),
@@ -74,6 +80,13 @@ def write_report(content: ReportContent, folder: Path) -> tuple[Path, ...]:
     for name, written in files.items():
         write_bytes(folder / name, written)
     return tuple(folder / name for name in files)
+
+
+def _classes(content: ReportContent) -> list[ClassScore]:
+    """Return how each class fares, or those that the matrix shows."""
+    if not content.scores.per_class:
+        return []
+    return [content.scores.per_class[row] for row in most_confused(content.scores.confusion).tolist()]
 
 
 def _map_parts(content: ReportContent) -> dict[str, object]:

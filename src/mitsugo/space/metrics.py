@@ -1,21 +1,38 @@
-"""What an embedding is worth: votes, accuracy with its interval, confusion, the worst mistakes."""
+"""What an embedding is worth: every score with its interval, confusion, the worst mistakes."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 
 from ..errors import DataError, ModelError, UsageError
-from ..shapes import Bool, Float, Float32, Int64
+from ..shapes import Bool, Float, Float32, Int64, Tensor
 from ..values import Embeddings, Neighbors, Score, Scores
+from .clustering import adjusted_mutual_information
+from .intervals import accuracy, halved, mean_score, share
 from .neighbors import nearest
-from .separation import Z, between_within, silhouette
+from .per_class import balanced_accuracy, per_class
+from .rates import inspection
+from .retrieval import at_r, found_among
+from .separation import between_within, silhouette
+from .votes import check_classes, confusion_matrix, vote
 
-__all__ = ["Evaluation", "accuracy", "confusion_matrix", "evaluate", "most_confidently_wrong", "vote"]
+__all__ = [
+    "Evaluation",
+    "accuracy",
+    "confusion_matrix",
+    "evaluate",
+    "evaluate_alone",
+    "most_confidently_wrong",
+    "vote",
+]
 
 VOTERS = 5
-"""k of `knn_accuracy`."""
+"""k of `knn_accuracy`, unless another is asked for."""
+RECALLS = (2, 4, 8)
+"""The k of recall@k; recall@1 is precision@1."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,7 +41,7 @@ class Evaluation:
 
     Args:
         scores: the numbers, each with its interval, and the confusion.
-        neighbors: each query's nearest gallery rows, k = 5.
+        neighbors: each query's k nearest gallery rows.
         predicted: int64 (q,), what they vote for.
         agreement: float64 (q,), the share of them that does.
     """
@@ -35,117 +52,65 @@ class Evaluation:
     agreement: Float[np.ndarray, " q"]
 
 
-def evaluate(gallery: Embeddings, queries: Embeddings, *, seed: int, sample: int = 5_000) -> Evaluation:
+def evaluate(
+    gallery: Embeddings,
+    queries: Embeddings,
+    *,
+    seed: int,
+    sample: int = 5_000,
+    k: int = VOTERS,
+    query_groups: Int64[np.ndarray, " q"] | None = None,
+    ng: Sequence[str] = (),
+) -> Evaluation:
     """Let the gallery predict the queries, once, and score it.
 
-    The k-NN accuracies are of queries against gallery; silhouette and between- to within-class distance are
-    of the queries alone.
+    Accuracies, recalls and precisions are of queries against gallery; silhouette, between- to within-class
+    distance and AMI are of the queries alone. A query whose class the gallery does not hold is wrong, but
+    R-precision and MAP@R have no value for it and leave it out. The intervals take the gallery as it is: they
+    say how far other queries, of other groups, may differ.
 
     Args:
         gallery: what is known.
         queries: other images with their true labels.
-        seed: of the silhouette's sample.
-        sample: how many images the silhouette takes at most.
+        seed: of all samples, resamples and starts.
+        sample: how many images silhouette and AMI take at most.
+        k: how many neighbours vote.
+        query_groups: (q,), which part or lot each query is of; the intervals are then over these.
+        ng: the classes that are not good, by name; where there are any, escapes and overkill are counted.
 
     Raises:
         ModelError: the two were made by two models.
-        UsageError: a gallery of fewer than 5 images, other class names, or no query.
+        UsageError: a gallery of fewer than k images, other class names, no query, not one group a query, or
+            NG names that are no classes, or all of them.
         DataError: an image without a class.
     """
     _check(gallery, queries)
-    classes = len(queries.class_names)
-    found = nearest(torch.tensor(queries.vectors), torch.tensor(gallery.vectors), VOTERS)
-    voters = gallery.labels[found.indices]
-    predicted, agreement = vote(voters, classes)
-    scores = Scores(
-        knn_accuracy=accuracy(predicted == queries.labels),
-        precision_at_1=accuracy(voters[:, 0] == queries.labels),
-        silhouette=_if_defined(lambda: silhouette(queries.vectors, queries.labels, sample=sample, seed=seed)),
-        between_within=_if_defined(lambda: between_within(queries.vectors, queries.labels)),
-        confusion=confusion_matrix(queries.labels, predicted, classes),
-    )
-    return Evaluation(scores=scores, neighbors=found, predicted=predicted, agreement=agreement)
+    trial = _Trial(queries, gallery, None, query_groups, seed=seed, sample=sample, k=k)
+    return _evaluated(trial, ng)
 
 
-def vote(
-    labels: Int64[np.ndarray, "q k"], classes: int
-) -> tuple[Int64[np.ndarray, " q"], Float[np.ndarray, " q"]]:
-    """Return the class that most of each query's neighbours have, and the share of them that have it.
+def evaluate_alone(
+    queries: Embeddings,
+    *,
+    seed: int,
+    sample: int = 5_000,
+    k: int = VOTERS,
+    query_groups: Int64[np.ndarray, " q"] | None = None,
+    ng: Sequence[str] = (),
+) -> Evaluation:
+    """Let every image be predicted by all the others, and score it: for classes that were not trained on.
 
-    A tie goes to the class, among the tied, of the nearest neighbour.
-
-    Args:
-        labels: (q, k), the neighbours' classes, nearest first.
-        classes: how many classes there are.
+    Each image is a query, and the gallery is all images but itself. It is left out by its index, so that
+    another image at distance 0 stays. An image alone in its class can only be wrong. The rest is as in
+    `evaluate`.
 
     Raises:
-        UsageError: no neighbour to vote.
-        DataError: a label that is no class.
-
-    >>> predicted, agreement = vote(np.array([[2, 1, 1], [2, 1, 0]]), classes=3)
-    >>> predicted.tolist(), agreement.round(2).tolist()
-    ([1, 2], [0.67, 0.33])
+        UsageError: k images or fewer, not one group an image, NG names that are no classes, or all of them.
+        DataError: an image without a class.
     """
-    k = labels.shape[1]
-    if k < 1:
-        raise UsageError("a vote of 0 neighbours; expected k of 1 or more")
-    _check_classes(labels, classes)
-    votes = np.zeros(labels.shape, dtype=np.int64)
-    for neighbor in range(k):
-        votes += labels == labels[:, neighbor : neighbor + 1]
-    # every voter knows how many agree with it, and argmax takes the first, the nearest, of the tied
-    winner = votes.argmax(axis=1)
-    rows = np.arange(len(labels))
-    return labels[rows, winner], votes[rows, winner] / k
-
-
-def accuracy(correct: Bool[np.ndarray, " n"]) -> Score:
-    """Return the share of right predictions with Wilson's interval (1927).
-
-    (p + z²/2n ± z √(p (1 - p) / n + z²/4n²)) / (1 + z²/n), z = 1.96
-
-    Raises:
-        UsageError: no prediction at all.
-
-    >>> score = accuracy(np.array([True] * 9 + [False]))
-    >>> round(score.low, 4), score.value, round(score.high, 4)
-    (0.5958, 0.9, 0.9821)
-    """
-    n = len(correct)
-    if not n:
-        raise UsageError("an accuracy of 0 images; expected 1 or more")
-    share = float(correct.mean())
-    middle = share + Z * Z / (2 * n)
-    reach = Z * (share * (1 - share) / n + Z * Z / (4 * n * n)) ** 0.5
-    whole = 1 + Z * Z / n
-    # at 0 and 1 the ends are the share itself, but for rounding
-    return Score(
-        value=share,
-        low=max(0.0, min(share, (middle - reach) / whole)),
-        high=min(1.0, max(share, (middle + reach) / whole)),
-        n=n,
-        interval="Wilson, 95 %, over images",
-    )
-
-
-def confusion_matrix(
-    true: Int64[np.ndarray, " n"], predicted: Int64[np.ndarray, " n"], classes: int
-) -> Int64[np.ndarray, "c c"]:
-    """Count the images of each true class (row) that were taken for each class (column).
-
-    Raises:
-        UsageError: not one prediction for each image.
-        DataError: a label that is no class.
-
-    >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), classes=2).tolist()
-    [[1, 1], [0, 1]]
-    """
-    if true.shape != predicted.shape:
-        raise UsageError(f"{len(true)} true labels, {len(predicted)} predictions; expected one each an image")
-    _check_classes(true, classes)
-    _check_classes(predicted, classes)
-    counts = np.bincount(true * classes + predicted, minlength=classes * classes)
-    return counts.astype(np.int64).reshape(classes, classes)
+    itself = torch.arange(len(queries))
+    trial = _Trial(queries, queries, itself, query_groups, seed=seed, sample=sample, k=k)
+    return _evaluated(trial, ng)
 
 
 def most_confidently_wrong(
@@ -179,20 +144,146 @@ def most_confidently_wrong(
     return wrong[order[:count]]
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """Queries, what they are held against, and how.
+
+    Raises:
+        UsageError: too few images to vote, or groups that do not fit.
+        DataError: an image without a class.
+    """
+
+    queries: Embeddings
+    gallery: Embeddings
+    exclude: Tensor | None
+    groups: Int64[np.ndarray, " q"] | None
+    seed: int
+    sample: int
+    k: int
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise UsageError(f"k = {self.k} neighbours to vote; expected 1 or more")
+        if self.available < self.k:
+            least = self.k if self.exclude is None else self.k + 1
+            raise UsageError(
+                f"a gallery of {len(self.gallery)} images; expected {least} or more for the vote of {self.k}"
+            )
+        if self.groups is not None and self.groups.shape != (len(self.queries),):
+            raise UsageError(f"{len(self.groups)} groups for {len(self.queries)} queries; expected one each")
+        for side in (self.queries, self.gallery):
+            check_classes(side.labels, len(side.class_names))
+
+    @property
+    def available(self) -> int:
+        return len(self.gallery) - (self.exclude is not None)
+
+
+def _evaluated(trial: _Trial, ng: Sequence[str]) -> Evaluation:
+    queries, groups, seed = trial.queries, trial.groups, trial.seed
+    vectors = torch.tensor(queries.vectors)
+    known = vectors if trial.exclude is not None else torch.tensor(trial.gallery.vectors)
+    wide = min(trial.available, max(trial.k, *RECALLS))
+    found = nearest(vectors, known, wide, exclude=trial.exclude)
+    voters = trial.gallery.labels[found.indices]
+    same = voters == queries.labels[:, None]
+    names, k = queries.class_names, trial.k
+    predicted, agreement = vote(voters[:, :k], len(names))
+    scores = Scores(
+        knn_accuracy=share(predicted == queries.labels, groups, seed=seed),
+        precision_at_1=share(same[:, 0], groups, seed=seed),
+        **_geometry(trial),
+        confusion=confusion_matrix(queries.labels, predicted, len(names)),
+        balanced_accuracy=balanced_accuracy(queries.labels, predicted, groups, seed=seed),
+        **_recalls(trial, same),
+        **_at_r(trial),
+        per_class=per_class(queries.labels, predicted, names, groups, seed=seed),
+        inspection=inspection(queries.labels, predicted, names, ng, groups) if ng else None,
+        k=k,
+    )
+    closest = Neighbors(indices=found.indices[:, :k], distances=found.distances[:, :k])
+    return Evaluation(scores=scores, neighbors=closest, predicted=predicted, agreement=agreement)
+
+
+def _recalls(trial: _Trial, same: Bool[np.ndarray, "q n"]) -> dict[str, Score]:
+    return {
+        f"recall_at_{k}": share(found_among(same, k), trial.groups, seed=trial.seed)
+        for k in RECALLS
+        if k <= same.shape[1]
+    }
+
+
+def _at_r(trial: _Trial) -> dict[str, Score]:
+    """Return R-precision and MAP@R, where any query has something to find."""
+    queries, gallery, seed = trial.queries, trial.gallery, trial.seed
+    itself = None if trial.exclude is None else trial.exclude.numpy()
+    found = at_r(queries.vectors, queries.labels, gallery.vectors, gallery.labels, exclude=itself, seed=seed)
+    if not len(found.rows):
+        return {}
+    note = ""
+    if found.to_find < len(queries):
+        note += f", without the {len(queries) - found.to_find} queries that have none of their class to find"
+    if len(found.rows) < found.to_find:
+        note += f", on a sample of {len(found.rows)} of {found.to_find} drawn from seed {seed}"
+    groups = None if trial.groups is None else trial.groups[found.rows]
+    return {
+        "r_precision": _noted(mean_score(found.r_precision, groups, seed=seed), note),
+        "map_at_r": _noted(mean_score(found.map_at_r, groups, seed=seed), note),
+    }
+
+
+def _geometry(trial: _Trial) -> dict[str, Score | None]:
+    """Return what is asked of the queries alone: how they lie, and whether clusters find their classes."""
+    vectors, labels, groups, seed = trial.queries.vectors, trial.queries.labels, trial.groups, trial.seed
+    note, rows = "", np.arange(len(labels))
+    if len(labels) > trial.sample:
+        rows = np.sort(np.random.default_rng(seed).choice(len(labels), trial.sample, replace=False))
+        note = f", on a sample of {trial.sample} of {len(labels)} drawn from seed {seed}"
+    some = vectors[rows], labels[rows], None if groups is None else groups[rows]
+    silhouetted = _spread(partial(silhouette, seed=seed), *some, limits=(-1.0, 1.0), seed=seed)
+    if groups is None:
+        apart = _if_defined(lambda: between_within(vectors, labels))
+    else:
+        apart = _spread(between_within, vectors, labels, groups, limits=(0.0, np.inf), seed=seed)
+    clustered = _if_defined(lambda: adjusted_mutual_information(*some, seed=seed))
+    return {
+        "silhouette": silhouetted and _noted(silhouetted, note),
+        "between_within": apart,
+        "ami": clustered and _noted(clustered, note),
+    }
+
+
+def _spread(
+    of: Callable[[Float[np.ndarray, "n d"], Int64[np.ndarray, " n"]], Score],
+    vectors: Float[np.ndarray, "n d"],
+    labels: Int64[np.ndarray, " n"],
+    groups: Int64[np.ndarray, " n"] | None,
+    *,
+    limits: tuple[float, float],
+    seed: int,
+) -> Score | None:
+    """Return a score with its spread over halves; where these are too small, with its own interval."""
+    whole = _if_defined(lambda: of(vectors, labels))
+    if whole is None:
+        return None
+    spread = _if_defined(
+        lambda: halved(
+            whole, lambda some, _: of(vectors[some], labels[some]).value, groups, limits=limits, seed=seed
+        )
+    )
+    return spread or whole
+
+
+def _noted(score: Score, note: str) -> Score:
+    return replace(score, interval=score.interval + note)
+
+
 def _if_defined(score: Callable[[], Score]) -> Score | None:
     """Return a score, or None where it is not defined for these images; the accuracies stand without it."""
     try:
         return score()
     except (UsageError, DataError):
         return None
-
-
-def _check_classes(labels: Int64[np.ndarray, "..."], classes: int) -> None:
-    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
-        raise DataError(
-            f"labels run from {labels.min()} to {labels.max()}, expected 0 to {classes - 1}: an image "
-            f"without a class neither votes nor is scored"
-        )
 
 
 def _check(gallery: Embeddings, queries: Embeddings) -> None:
@@ -205,7 +296,3 @@ def _check(gallery: Embeddings, queries: Embeddings) -> None:
         raise UsageError(
             "the gallery and the queries name their classes differently; expected the same names"
         )
-    if len(gallery) < VOTERS:
-        raise UsageError(f"a gallery of {len(gallery)} images; expected {VOTERS} or more for the vote")
-    for side in (gallery, queries):
-        _check_classes(side.labels, len(side.class_names))

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.splits import article_split
 from ..errors import UsageError
 from ..recipes import Recipe
 from ..settings import changed, parsed
 from ..shapes import Bool
 from ..space.comparison import compare_pair, holm, verdict
-from ..space.metrics import Evaluation, evaluate
+from ..space.metrics import Evaluation
 from ..values import Epoch, Score
 from .experiment import chosen_device
-from .models import embeddings_of, trained_model
+from .models import trained_model
+from .parting import tell
+from .scoring import scored
 from .settle import Ground, settle
 from .sourcing import AS_IT_IS, SourceOptions, loaded
 from .talk import SILENT, Talk
@@ -75,23 +76,26 @@ def compare(
     chosen = [_with_epochs(parsed(text), text, epochs) for text in recipes]
     images = loaded(source, sourcing, talk)
     where = chosen_device(device)
-    names, trials = [], []
+    names: list[str] = []
+    trials: list[list[_Trial]] = []
     for number, (text, recipe) in enumerate(zip(recipes, chosen, strict=True)):
         before = chosen[:number].count(recipe)
         names.append(
             text if before == 0 else f"{text} (other seeds)" if before == 1 else f"{text} ({before + 1})"
         )
-        some = []
+        some: list[_Trial] = []
         for seed in range(before * seeds, (before + 1) * seeds):
             talk.say(f"{names[-1]}, seed {seed}")
             # the seed of the weights and the draws; the split is one for all
-            ground = settle(source, images, recipe, seed=0, device=where)
+            ground = settle(source, images, recipe, seed=0, device=where, rules=sourcing.rules)
+            if not trials and not some:
+                tell(images, ground.found, talk)
             some.append(_tried(ground, seed, where, talk))
         trials.append(some)
     return {
         "source": source,
         "seeds": seeds,
-        "test_images": len(article_split(images, 0).test),
+        "test_images": len(trials[0][0].right),
         "recipes": [_row(name, some) for name, some in zip(names, trials, strict=True)],
         "pairs": _pairs(names, [np.stack([trial.right for trial in some]) for some in trials], chosen),
         "how": HOW,
@@ -105,7 +109,7 @@ def _with_epochs(recipe: Recipe, text: str, epochs: int | None) -> Recipe:
 
 def _tried(ground: Ground, seed: int, device: torch.device, talk: Talk) -> _Trial:
     model, epochs = trained_model(ground, seed, device, talk)
-    evaluation = evaluate(model.gallery, embeddings_of(model, ground.test), seed=seed)
+    evaluation = scored(model, ground, seed=seed).evaluation
     right = evaluation.predicted == ground.images.labels[ground.split.test]
     return _Trial(evaluation=evaluation, right=right, epochs=epochs)
 

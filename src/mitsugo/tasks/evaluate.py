@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, shown
+from ..shapes import Int64
 from ..space.metrics import evaluate as evaluated
+from ..space.metrics import evaluate_alone
 from ..values import Embeddings, LabeledImages
 from .models import embeddings_of, loaded_model
+from .scoring import check_ng
 from .sourcing import AS_IT_IS, SourceOptions, for_model, loaded
 from .talk import SILENT, Talk
 
@@ -29,40 +32,54 @@ def evaluate(
 
     Where it has none, the images that stand in the gallery themselves, under the same name and with the same
     embedding, are left out: each would find itself, and tell nothing. So a run's own source gives the run's
-    own accuracy.
+    own accuracy. Where no class of the images stands in the gallery, as where a run held whole classes out,
+    each image is asked among the others instead.
 
     Raises:
         ModelError: a bundle that cannot be trusted.
-        DataError: images of another shape, classes that the model does not know, or nothing but the gallery's
-            own images.
+        UsageError: an NG class that the source does not have.
+        DataError: images of another shape, some classes that the model does not know, or nothing but the
+            gallery's own images.
     """
     model = loaded_model(model_path, device)
     images = loaded(source, for_model(sourcing, model), talk)
+    check_ng(sourcing.ng, images.class_names, source)
     test = images if images.split is None else images.take(images.split.test)
     known = of_known_classes(test, model.class_names, source)
     embedded = embeddings_of(model, known)
+    rows = np.arange(len(known))
     if images.split is None:
-        embedded = strangers(embedded, model.gallery, source)
+        rows = strangers(embedded, model.gallery, source)
+        embedded = _some(embedded, rows)
+    groups = None if known.groups is None else known.groups[rows]
     left_out = len(test) - len(embedded)
-    talk.say(
-        f"scoring {len(embedded):,} images against a gallery of {len(model.gallery):,}"
-        + (f"; {left_out:,} are left out, as they stand in the gallery themselves" if left_out else "")
-    )
-    evaluation = evaluated(model.gallery, embedded, seed=0)
+    left = f"; {left_out:,} are left out, as they stand in the gallery themselves" if left_out else ""
+    if _strange(embedded, model.gallery):
+        against = "each other"
+        talk.say(
+            f"scoring {len(embedded):,} images of classes that are not in the gallery, each against the "
+            f"others{left}"
+        )
+        evaluation = evaluate_alone(embedded, seed=0, query_groups=groups, ng=sourcing.ng)
+    else:
+        against = "gallery"
+        talk.say(f"scoring {len(embedded):,} images against a gallery of {len(model.gallery):,}{left}")
+        evaluation = evaluated(model.gallery, embedded, seed=0, query_groups=groups, ng=sourcing.ng)
     return {
         "model": str(model_path),
         "source": source,
         "images": len(embedded),
         "left_out": left_out,
         "part": "all" if images.split is None else "test",
+        "against": against,
         "fingerprint": model.fingerprint,
         **evaluation.scores.plain(),
-        "classes": list(model.class_names),
+        "classes": list(embedded.class_names),
     }
 
 
-def strangers(queries: Embeddings, gallery: Embeddings, source: str) -> Embeddings:
-    """Return the embeddings of the images that do not stand in the gallery, by name and embedding.
+def strangers(queries: Embeddings, gallery: Embeddings, source: str) -> Int64[np.ndarray, " m"]:
+    """Return which of the images do not stand in the gallery, by name and embedding.
 
     Raises:
         DataError: all of them do.
@@ -77,22 +94,21 @@ def strangers(queries: Embeddings, gallery: Embeddings, source: str) -> Embeddin
             f"SOURCE {shown(source)}: all its images stand in the model's gallery; "
             f"name images that it was not trained on"
         )
-    return dataclasses.replace(
-        queries,
-        vectors=queries.vectors[apart],
-        labels=queries.labels[apart],
-        names=tuple(queries.names[i] for i in apart.tolist()),
-    )
+    return apart
 
 
 def of_known_classes(images: LabeledImages, class_names: tuple[str, ...], source: str) -> LabeledImages:
     """Return the images with labels that count in the model's classes, matched by name.
 
+    Images whose classes are all new to the model keep their own.
+
     Raises:
-        DataError: a class with images that the model does not know.
+        DataError: the model knows some of the classes with images, and some not.
     """
     occurring = np.unique(images.labels)
     unknown = [images.class_names[c] for c in occurring if images.class_names[c] not in class_names]
+    if len(unknown) == len(occurring):
+        return dataclasses.replace(images, split=None)
     if unknown:
         raise DataError(
             f"SOURCE {shown(source)}: has classes that the model does not know ({_few(unknown)}); "
@@ -100,6 +116,21 @@ def of_known_classes(images: LabeledImages, class_names: tuple[str, ...], source
         )
     number = np.array([class_names.index(n) if n in class_names else -1 for n in images.class_names])
     return dataclasses.replace(images, labels=number[images.labels], class_names=class_names, split=None)
+
+
+def _strange(queries: Embeddings, gallery: Embeddings) -> bool:
+    """Return whether no query's class stands in the gallery."""
+    there = {gallery.class_names[label] for label in np.unique(gallery.labels)}
+    return not there & {queries.class_names[label] for label in np.unique(queries.labels)}
+
+
+def _some(embedded: Embeddings, rows: Int64[np.ndarray, " m"]) -> Embeddings:
+    return dataclasses.replace(
+        embedded,
+        vectors=embedded.vectors[rows],
+        labels=embedded.labels[rows],
+        names=tuple(embedded.names[i] for i in rows.tolist()),
+    )
 
 
 def _few(names: Sequence[str]) -> str:

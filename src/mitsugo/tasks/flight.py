@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..data.sampling import ClassIndex, index_classes
 from ..errors import shown
@@ -69,7 +70,7 @@ def checked(ground: Ground) -> Flight:
         }
     return Flight(
         images_per_class=dict(zip(ground.images.class_names, counts.tolist(), strict=True)),
-        never_drawn=tuple(ground.images.class_names[label] for label in np.flatnonzero(counts == 0)),
+        never_drawn=tuple(ground.images.class_names[label] for label in _missing(ground, counts)),
         drawn_often=often,
         batches=batches_of(recipe, index),
         triplets=_triplets(recipe, index),
@@ -145,6 +146,14 @@ def _triplets(recipe: Recipe, index: ClassIndex) -> int:
     plan = planned_batches(recipe, index)
     p, k = plan.classes_per_batch, plan.images_per_class
     return p * k * (k - 1) * (p - 1) * k
+
+
+def _missing(ground: Ground, counts: NDArray[np.int64]) -> list[int]:
+    """Return the classes without a training image, but for those that were held out whole."""
+    held_out = (
+        np.bincount(ground.images.labels, minlength=len(counts)) > 0 if ground.split.unseen else counts < 0
+    )
+    return np.flatnonzero((counts == 0) & ~held_out).tolist()
 
 
 def _listed(names: Any) -> str:  # noqa: ANN401 - any sequence of texts

@@ -29,6 +29,8 @@ class Judge:
     """The 5-NN accuracy of a network as it stands: validation images against a part of the training images.
 
     The part is the same at every epoch and keeps the classes' shares nearly: it is drawn without replacement.
+    Where the validation classes are none of the training classes, each validation image is asked among the
+    others.
     """
 
     def __init__(self, network: nn.Module, feed: Feed, classes: int) -> None:
@@ -37,7 +39,8 @@ class Judge:
         self._classes = classes
         chance = np.random.default_rng(0)
         self._queries = chance.permutation(feed.split.validation)[:MOST_QUERIES]
-        self._gallery = chance.permutation(feed.split.train)[:MOST_GALLERY]
+        self._alone = feed.split.validation_unseen
+        self._gallery = self._queries if self._alone else chance.permutation(feed.split.train)[:MOST_GALLERY]
 
     def __call__(self) -> dict[str, float]:
         """Return the accuracy by its name."""
@@ -45,10 +48,13 @@ class Judge:
 
     def accuracies(self, candidates: Sequence[int]) -> dict[int, float]:
         """Return the k-NN accuracy for each k that the gallery has images for."""
-        gallery, queries = self._embedded(self._gallery), self._embedded(self._queries)
+        queries = self._embedded(self._queries)
+        gallery = queries if self._alone else self._embedded(self._gallery)
         labels, classes = self._feed.labels.cpu().numpy(), self._classes
-        possible = [k for k in candidates if k <= len(gallery)] or [len(gallery)]
-        voters = labels[self._gallery][nearest(queries, gallery, max(possible)).indices]
+        most = len(gallery) - self._alone
+        possible = [k for k in candidates if k <= most] or [most]
+        itself = torch.arange(len(queries)) if self._alone else None
+        voters = labels[self._gallery][nearest(queries, gallery, max(possible), exclude=itself).indices]
         true = labels[self._queries]
         return {k: float(np.mean(vote(voters[:, :k], classes)[0] == true)) for k in possible}
 

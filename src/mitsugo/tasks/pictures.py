@@ -17,6 +17,7 @@ from ..report.projection import flatten
 from ..space.metrics import Evaluation, most_confidently_wrong
 from ..space.trustworthiness import trustworthiness
 from ..values import Embeddings, Epoch, LabeledImages
+from .scoring import Scored
 
 __all__ = ["Facts", "draw"]
 
@@ -38,13 +39,12 @@ class Facts:
 
 def draw(
     facts: Facts,
-    evaluation: Evaluation,
-    queries: Embeddings,
-    gallery: LabeledImages,
+    found: Scored,
     test: LabeledImages,
     folder: Path,
 ) -> tuple[Path, ...]:
     """Write the PNG figures and report.html into a folder; return their paths."""
+    evaluation, queries = found.evaluation, found.queries
     content = ReportContent(
         source=shown(facts.description["source"]["name"]),
         recipe=facts.recipe.name,
@@ -52,7 +52,7 @@ def draw(
         seed=facts.seed,
         epochs=facts.recipe.epochs,
         seconds=math.fsum(epoch.seconds for epoch in facts.history),
-        images=len(gallery) + len(test),
+        images=facts.description["source"]["images"],
         scores=evaluation.scores,
         class_names=test.class_names,
         history=tuple(
@@ -60,8 +60,9 @@ def draw(
             for e in facts.history
         ),
         validation_is_test=facts.description["split"]["validation_is_test"],
+        unseen=facts.description["split"]["unseen"],
         map=_map(evaluation, queries, test, facts.seed),
-        mistakes=_mistakes(evaluation, gallery, test),
+        mistakes=_mistakes(evaluation, found.gallery, test),
         details=tuple(_flat(facts.description)),
     )
     return write_report(content, folder)

@@ -238,10 +238,13 @@ def described(plan: Plan, source: str, ground: Ground, flight: Flight | None) ->
             "validation": len(split.validation),
             "test": len(split.test),
             "validation_is_test": split.validation_is_test,
+            "unseen": split.unseen,
+            "validation_unseen": split.validation_unseen,
             "fingerprint": sha256_of(
                 *(np.ascontiguousarray(p).data for p in (split.train, split.validation, split.test))
             ),
         },
+        "guard": ground.found.plain(),
         "recipe": plan.recipe.plain(),
         "normalisation": dataclasses.asdict(ground.preprocessing),
         "flight": None if flight is None else flight.plain(),

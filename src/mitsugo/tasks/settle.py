@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import torch
 
+from ..data.guard import Findings
 from ..data.sampling import index_classes
 from ..data.sources import check_trainable
-from ..data.splits import article_split, carved_split
 from ..model.precision import resolved
 from ..model.preprocessing import Preprocessing
 from ..recipes import Recipe
@@ -17,8 +17,9 @@ from ..space.neighbors import nearest
 from ..values import LabeledImages, Split
 from .experiment import normalisation_of
 from .feeding import batches_of
+from .parting import BY_CLASS, Rules, parted
 
-__all__ = ["Ground", "keeps_class_mirrored", "settle", "split_for"]
+__all__ = ["Ground", "keeps_class_mirrored", "settle"]
 
 MIRRORED: Final = 0.7
 """Mirror images must find their class by so much of the share of the images as they are."""
@@ -34,6 +35,7 @@ class Ground:
 
     images: LabeledImages
     split: Split
+    found: Findings
     preprocessing: Preprocessing
     recipe: Recipe
 
@@ -57,6 +59,7 @@ def settle(
     *,
     seed: int,
     device: torch.device,
+    rules: Rules = BY_CLASS,
 ) -> Ground:
     """Settle the split, the numbers to train in, whether mirror images train, and the epochs.
 
@@ -64,9 +67,10 @@ def settle(
 
     Raises:
         DataError: images that cannot be trained on.
-        UsageError: bfloat16 on a processor without it.
+        UsageError: bfloat16 on a processor without it, or a split that cannot be drawn by the rules.
     """
-    split = split_for(recipe, images, seed)
+    parts = parted(images, rules, recipe.validation_share, seed)
+    split = parts.split
     check_trainable(images, split)
     if split.validation_is_test and recipe.validation_share:
         recipe = dataclasses.replace(recipe, validation_share=0.0, keep="last")
@@ -83,18 +87,10 @@ def settle(
     return Ground(
         images=images,
         split=split,
+        found=parts.found,
         preprocessing=normalisation_of(source, images, split),
         recipe=recipe,
     )
-
-
-def split_for(recipe: Recipe, images: LabeledImages, seed: int) -> Split:
-    """Return the split that a recipe asks for; too few images to choose by leave it the walk-through's."""
-    if recipe.validation_share:
-        split = carved_split(images, recipe.validation_share, seed)
-        if len(np.unique(images.labels[split.validation])) > 1:
-            return split
-    return article_split(images, seed)
 
 
 def keeps_class_mirrored(images: LabeledImages, split: Split) -> bool:

@@ -29,7 +29,14 @@ def show_augmentation(options: TrainOptions, path: Path) -> dict[str, Any]:
     """
     plan = planned(options)
     images = loaded(options.source, plan.sourcing)
-    ground = settle(options.source, images, plan.recipe, seed=plan.seed, device=torch.device("cpu"))
+    ground = settle(
+        options.source,
+        images,
+        plan.recipe,
+        seed=plan.seed,
+        device=torch.device("cpu"),
+        rules=plan.sourcing.rules,
+    )
     augmentation = augmentation_of(ground.recipe)
     train = ground.split.train
     _, first = np.unique(images.labels[train], return_index=True)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from ..data.sources import load
 from ..errors import ModelError, UsageError, shown
 from ..model.bundle import Model
 from ..values import LabeledImages
+from .parting import BY_CLASS, Rules
 from .talk import SILENT, Talk
 
 __all__ = ["AS_IT_IS", "SourceOptions", "for_model", "loaded", "parsed_source", "remade_source"]
@@ -19,6 +20,8 @@ NAMES = 5
 TOLD = 1.5
 """Photos that shrink by so much are spoken of."""
 PIXELS = {"grey": 1, "rgb": 3}
+RULES = {"split": "kind", "keep_together": "together"}
+"""Options, and the rules that they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +30,13 @@ class SourceOptions:
 
     Args:
         reading: how its files are read.
+        rules: how it is split.
+        ng: the classes that are NG; all others are OK. None where nobody asks for escapes.
     """
 
     reading: Reading = field(default_factory=Reading)
+    rules: Rules = BY_CLASS
+    ng: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """Return what was said as JSON values, for run.json."""
@@ -49,16 +56,20 @@ def remade_source(document: dict[str, Any]) -> SourceOptions:
         reading = dict(document["reading"])
         for name in ("image_size", "crop"):
             reading[name] = None if reading[name] is None else tuple(reading[name])
-        return SourceOptions(reading=Reading(**reading))
+        return SourceOptions(
+            reading=Reading(**reading), rules=Rules(**document["rules"]), ng=tuple(document["ng"])
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"how the source was read is not told as expected: {error}") from error
 
 
-def parsed_source(said: Mapping[str, str | None]) -> SourceOptions:
+def parsed_source(said: Mapping[str, str | None], ng: Sequence[str] = ()) -> SourceOptions:
     """Return what the options of the command line say.
 
     Args:
-        said: image_size, fit, crop, pixels, bad_images, group_by; None, or no key, where nothing was said.
+        said: image_size, fit, crop, pixels, bad_images, group_by, split, keep_together; None, or no key,
+            where nothing was said.
+        ng: names of classes that are NG.
 
     Raises:
         UsageError: a value that cannot be meant; the option is named.
@@ -72,7 +83,8 @@ def parsed_source(said: Mapping[str, str | None]) -> SourceOptions:
         if pixels not in PIXELS:
             raise UsageError(f"--pixels {shown(pixels)}: expected grey or rgb")
         known["channels"] = PIXELS[pixels]
-    return SourceOptions(reading=Reading(**known))
+    rules = {to: known.pop(name) for name, to in RULES.items() if name in known}
+    return SourceOptions(reading=Reading(**known), rules=Rules(**rules), ng=tuple(ng))
 
 
 def for_model(options: SourceOptions, model: Model) -> SourceOptions:

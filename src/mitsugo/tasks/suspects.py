@@ -151,7 +151,8 @@ def _examined(
     if device is None:
         return "all", np.arange(len(images))
     source = description["source"]["name"]
-    split = settle(source, images, plan.recipe, seed=plan.seed, device=device).split
+    rules = plan.sourcing.rules
+    split = settle(source, images, plan.recipe, seed=plan.seed, device=device, rules=rules).split
     if description["split"]["fingerprint"] != _digest(split.train, split.validation, split.test):
         raise UsageError(
             f"the run in {shown(run)} was split by another version of mitsugo: which images were its test "

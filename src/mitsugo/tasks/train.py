@@ -17,16 +17,17 @@ from ..model.tensors import weights_sha256
 from ..recipes import DEFAULT
 from ..runs import Checkpoint, RunFolder, opened
 from ..settings import named
-from ..space.metrics import evaluate
 from ..training import Training
 from ..training import run as run_epochs
 from ..values import Epoch, LabeledImages, Position, Scores
 from .experiment import Experiment, assemble, chosen_device
 from .flight import checked, fitted, step_seconds, told
 from .judging import Kept, chosen_k
-from .models import embeddings_of, finished_model
+from .models import finished_model
+from .parting import tell
 from .pictures import Facts, draw
 from .plan import Plan, TrainOptions, described, planned, resumed
+from .scoring import check_ng, scored
 from .settle import Ground, settle
 from .sourcing import AS_IT_IS, SourceOptions, loaded, remade_source
 from .state import captured, restore
@@ -74,7 +75,9 @@ def train(options: TrainOptions, talk: Talk = SILENT) -> Trained:
     if not options.resume:
         planned(options)  # a bad option is told before the data is read
     out = options.out or _usual_folder(options)
-    images = loaded(options.source, _sourcing(options, out), talk)
+    sourcing = _sourcing(options, out)
+    images = loaded(options.source, sourcing, talk)
+    check_ng(sourcing.ng, images.class_names, options.source)
     opening = opened(out, resume=options.resume, overwrite=options.overwrite)
     with stopping(GO_ON) as stop, opening as folder:
         before = None if options.overwrite else folder.description()
@@ -138,8 +141,10 @@ def _begun(
 ) -> _Run:
     """Settle what is open, look ahead, and build what trains; a budget becomes a number of steps, once."""
     device = chosen_device(plan.device)
-    ground = settle(source, images, plan.recipe, seed=plan.seed, device=device)
+    rules = plan.sourcing.rules
+    ground = settle(source, images, plan.recipe, seed=plan.seed, device=device, rules=rules)
     talk.say(_opening(source, plan, ground))
+    tell(images, ground.found, talk)
 
     def built() -> Experiment:
         return assemble(
@@ -217,20 +222,26 @@ def _save(run: _Run, training: Training, kept: Kept, position: Position, history
 
 
 def _finish(run: _Run, history: tuple[Epoch, ...], kept: Kept, talk: Talk) -> dict[str, Any]:
-    gallery, test = run.ground.gallery, run.ground.test
     kept.put_back(run.experiment.network)
     k = chosen_k(run.experiment.judge)
-    talk.say(f"scoring {len(test):,} test images against {len(gallery):,} others")
+    gallery = run.ground.gallery
     model = finished_model(run.experiment, gallery, run.plan.recipe, k)
     model.save(run.folder.bundle)
-    queries = embeddings_of(model, test)
-    evaluation = evaluate(model.gallery, queries, seed=run.plan.seed)
-    summary = _summary(model, run.plan, history, kept, evaluation.scores)
+    talk.say(_asked(run.ground, len(gallery)))
+    found = scored(model, run.ground, seed=run.plan.seed, ng=run.plan.sourcing.ng)
+    summary = _summary(model, run.plan, history, kept, found.evaluation.scores)
     talk.say("drawing the curves, the map and the report")
     facts = Facts(recipe=run.plan.recipe, seed=run.plan.seed, history=history, description=run.description)
-    draw(facts, evaluation, queries, gallery, test, run.folder.path)
+    draw(facts, found, run.ground.test, run.folder.path)
     run.folder.write_scores(summary)
     return summary
+
+
+def _asked(ground: Ground, gallery: int) -> str:
+    test = len(ground.split.test)
+    if ground.split.unseen:
+        return f"scoring {test:,} test images of classes that were not trained on, each against the others"
+    return f"scoring {test:,} test images against {gallery:,} others"
 
 
 def _summary(

@@ -9,13 +9,15 @@ from .frozen import freeze
 from .images import LabeledImages, Split
 from .intake import Framing, Intake
 from .pixels import LazyPixels, Pixels, picked
-from .scores import Score, Scores
+from .scores import ClassScore, Inspection, Rate, Score, Scores
 from .verdicts import Neighbor, Verdict
 
 __all__ = [
+    "ClassScore",
     "Embeddings",
     "Epoch",
     "Framing",
+    "Inspection",
     "Intake",
     "LabeledImages",
     "LazyPixels",
@@ -23,6 +25,7 @@ __all__ = [
     "Neighbors",
     "Pixels",
     "Position",
+    "Rate",
     "Score",
     "Scores",
     "Split",

@@ -1,0 +1,95 @@
+"""How images are split: by which rules, and what the guard found on both sides."""
+
+from dataclasses import dataclass
+from typing import Final, Literal, cast
+
+import numpy as np
+
+from ..data.duplicates import Twins, equal_images, fingerprints, twins_of
+from ..data.grouping import likely_series
+from ..data.guard import Findings, findings, units
+from ..data.splits import drawn_split
+from ..errors import UsageError, shown
+from ..values import LabeledImages, Split
+from .talk import Talk
+
+__all__ = ["BY_CLASS", "Parted", "Rules", "parted", "tell"]
+
+KINDS: Final = ("stratified", "unseen-classes")
+TOGETHER: Final = ("equal", "near")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How images are split where their source does not say.
+
+    Args:
+        kind: "stratified" by class, or "unseen-classes": whole classes are held out.
+        together: what never stands on both sides, beside groups: "equal" pixels, or "near" duplicates, too.
+
+    Raises:
+        UsageError: another word.
+    """
+
+    kind: str = "stratified"
+    together: str = "equal"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UsageError(f"--split {shown(self.kind)}: expected stratified or unseen-classes")
+        if self.together not in TOGETHER:
+            raise UsageError(f"--keep-together {shown(self.together)}: expected equal or near")
+
+
+BY_CLASS = Rules()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parted:
+    """A split, and what the guard found in it."""
+
+    split: Split
+    found: Findings
+
+
+def parted(images: LabeledImages, rules: Rules, validation_share: float, seed: int) -> Parted:
+    """Split by the rules; where a part to choose by would show one class alone, nothing is chosen.
+
+    Near-duplicates are looked for among photos alone: small pictures of one kind, as of digits, all look
+    alike to a perceptual hash. `--keep-together near` asks for them anywhere.
+
+    Raises:
+        DataError: there are no images.
+        UsageError: what is to be kept together, or held out, cannot be.
+    """
+    looks = images.intake is not None or rules.together == "near"
+    twins = twins_of(images.pixels) if looks else _equal_alone(images)
+    together = units(images, twins, cast("Literal['equal', 'near']", rules.together))
+    kind = cast("Literal['stratified', 'unseen-classes']", rules.kind)
+    split = drawn_split(images, together, seed=seed, kind=kind, validation_share=validation_share)
+    if validation_share and len(np.unique(images.labels[split.validation])) < 2:
+        split = drawn_split(images, together, seed=seed, kind=kind)
+    return Parted(split=split, found=findings(images, twins, split))
+
+
+def tell(images: LabeledImages, found: Findings, talk: Talk) -> None:
+    """Tell before training what will flatter the scores, and what is good to know of the images."""
+    for line in found.notes():
+        talk.say(line)
+    series = None
+    if images.intake is not None and images.groups is None:
+        series = likely_series(images.names, images.labels)
+    if series is not None:
+        one, other = map(shown, series.example)
+        talk.warn(
+            f"the names look like several photos each of {series.groups:,} parts, as {one} and {other}: "
+            f"photos of one part on both sides of the split flatter the scores, often by tens of points; "
+            f"if they are, give --group-by '{series.pattern}'"
+        )
+    for line in found.warnings():
+        talk.warn(line)
+
+
+def _equal_alone(images: LabeledImages) -> Twins:
+    equal = equal_images(fingerprints(images.pixels))
+    return Twins(equal=equal, look=equal, near=np.empty((0, 2), np.int64))
