@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SAMPLE = Path(__file__).parents[1] / "docs" / "sample-digit.png"
 SCORES = {
     "knn_accuracy", "precision_at_1", "silhouette", "between_within", "recall_at_2",
-    "recall_at_4", "recall_at_8", "r_precision", "map_at_r", "ami",
+    "recall_at_4", "recall_at_8", "r_precision", "map_at_r",
 }  # fmt: skip
 
 
