@@ -13,6 +13,7 @@ import pytest
 import mitsugo.report
 from mitsugo.errors import ResourceError
 from mitsugo.report.page import render, write_report
+from mitsugo.values import ClassScore, Gap, Inspection, LearningPoint, Rate, Score
 
 ASSETS = Path(mitsugo.report.__file__).parent / "assets"
 HOSTILE = ("<script>alert(1)</script>", "\"><img src=x onerror='alert(1)'>", "</script><!--{{ 7 * 7 }}\n")
@@ -73,6 +74,47 @@ def test_the_answer_stands_with_its_interval_and_its_n(content):
     assert "trained in 38 s" in words
     assert "1,234 images" in words
     assert "24 of 100 images shown. Trustworthiness 0.979 (n = 24)" in words
+
+
+def test_escapes_and_overkill_stand_with_their_bounds(content):
+    escapes, overkill = Rate(count=0, n=20, upper=0.1391), Rate(count=3, n=154, upper=0.0496)
+    found = Inspection(
+        ng=("scratch", "dent"),
+        escapes=escapes,
+        overkill=overkill,
+        groups_with_escapes=Rate(count=0, n=4, upper=0.5271),
+        groups_with_overkill=None,
+        bound="Clopper-Pearson",
+    )
+    assert "Escapes" not in Page(render(content)).words()
+    words = Page(render(replace(content, scores=replace(content.scores, inspection=found)))).words()
+    assert "Escapes: NG called OK 見逃し（NG を OK と判定） 0 of 20 20 枚中 0 枚 at most 13.9 %" in words
+    assert "groups with any: 0 of 4, at most 52.7 %" in words
+    assert "3 of 154 154 枚中 3 枚 at most 4.96 %" in words
+    assert "NG classes: scratch, dent" in words
+    assert words.count("groups with any") == 1
+
+
+def test_each_class_stands_with_its_intervals_and_groups_are_counted(content):
+    one = Score(value=0.5, low=0.25, high=0.75, n=8, interval="t", groups=4)
+    per_class = tuple(ClassScore(name=name, recall=one, precision=None) for name in content.class_names)
+    scores = replace(content.scores, per_class=per_class, knn_accuracy=one, balanced_accuracy=one)
+    words = Page(render(replace(content, scores=scores))).words()
+    assert "95 % interval 25.0 to 75.0 %, n = 8 in 4 groups" in words
+    assert "良品 8 50.0 % (25.0 to 75.0)" in words
+    assert "balanced accuracy" in words
+
+
+def test_more_images_and_what_was_learnt_by_heart(content):
+    half = LearningPoint(images=50, accuracy=0.9, low=0.88, high=0.92, draws=5, n=24)
+    whole = LearningPoint(images=100, accuracy=0.925, low=0.925, high=0.925, draws=1, n=24)
+    gap = Gap(training=0.99, validation=0.95)
+    words = Page(render(replace(content, learning=(half, whole), gap=gap, unseen=True))).words()
+    assert "50 90.0 % (88.0 to 92.0)" in words
+    assert "The last doubling brought +2.5 points" in words
+    assert "99.0 %; validation images: 95.0 %. A gap of 4.0 points" in words
+    assert "each test image is searched among the other test images" in words
+    assert "Would more images help?" not in Page(render(replace(content, learning=(whole,)))).words()
 
 
 def test_nothing_is_loaded_from_elsewhere(content):

@@ -11,8 +11,8 @@ from mitsugo.recipes import RECIPES
 from mitsugo.settings import changed
 from mitsugo.tasks import judging
 from mitsugo.tasks.feeding import Feed
-from mitsugo.tasks.judging import ACCURACY, CANDIDATES, Judge, Kept, chosen_k
-from mitsugo.values import Epoch, LabeledImages, Split
+from mitsugo.tasks.judging import ACCURACY, CANDIDATES, Judge, Kept, chosen_k, gap_of
+from mitsugo.values import Epoch, Gap, LabeledImages, Split
 
 
 class Brightness(nn.Module):
@@ -26,7 +26,7 @@ class Brightness(nn.Module):
         return self.factor * images[:, :, 0, 0]
 
 
-def judge_of(train, validation, factor=1.0):
+def judge_of(train, validation, factor=1.0, *, unseen=False):
     """Judge images of one pixel, told as (value, class); a test image stands by that must not count."""
     told = [*train, *validation, (255, 0)]
     numbers = np.arange(len(told))
@@ -41,6 +41,7 @@ def judge_of(train, validation, factor=1.0):
             validation=numbers[slice(*edges)],
             test=numbers[edges[1] :],
             how="as told",
+            validation_unseen=unseen,
         ),
     )
     recipe = changed(RECIPES["standard"], batch_size=4, images_per_class=2)
@@ -235,3 +236,20 @@ def test_the_weights_are_a_copy_that_goes_on_training_does_not_touch():
     network = seen(kept, 0.5)
     network.weight.data.fill_(9)
     assert kept.weights["weight"].item() == 1
+
+
+def test_the_gap_is_between_training_images_among_themselves_and_validation_images():
+    """Two heaps; of the validation images one in four lies in the other's."""
+    train = [(value, 0) for value in range(10, 16)] + [(value, 1) for value in range(100, 106)]
+    judge = judge_of(train, [(12, 0), (13, 1), (102, 1), (103, 1)])
+    assert gap_of(judge) == Gap(training=1.0, validation=0.75)
+    assert gap_of(None) is None
+
+
+def test_validation_classes_that_do_not_train_are_asked_among_themselves():
+    """Of the training images those of the other class are nearest."""
+    train = [(value, 0) for value in range(8)] + [(value, 1) for value in range(20, 28)]
+    validation = [(value, 0) for value in range(100, 106)] + [(value, 1) for value in range(200, 206)]
+    judge = judge_of(train, validation, unseen=True)
+    assert judge.accuracies((1, 5, 11)) == {1: 1.0, 5: 1.0, 11: 0.0}, "of six of a class five are others"
+    assert judge_of(train, validation).accuracies((5,)) == {5: 0.5}

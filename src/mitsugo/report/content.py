@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..values import Scores, freeze
+from ..values import Gap, LearningPoint, Scores, freeze
 from .wording import legible
 
 __all__ = ["EpochPoint", "MapPoints", "Mistake", "NearImage", "ReportContent"]
@@ -163,6 +163,8 @@ class ReportContent:
         history: the loss curves, by epoch; empty where nothing was trained.
         validation_is_test: whether the validation curve is drawn on the test images.
         unseen: whether the test classes were not trained on, and each test image is asked among the others.
+        gap: how much better training images fare than validation images.
+        learning: what ever larger parts of the gallery are worth, the whole one last.
         map: the scatter.
         mistakes: the most confidently wrong test images, worst first.
         details: pairs of what and value, in order, for the fold at the bottom.
@@ -183,6 +185,8 @@ class ReportContent:
     history: tuple[EpochPoint, ...]
     validation_is_test: bool
     unseen: bool = False
+    gap: Gap | None = None
+    learning: tuple[LearningPoint, ...] = ()
     map: MapPoints
     mistakes: tuple[Mistake, ...]
     details: tuple[tuple[str, str], ...]

@@ -10,10 +10,10 @@ from torch import nn
 from ..shapes import Int64, Tensor
 from ..space.metrics import vote
 from ..space.neighbors import nearest
-from ..values import Epoch
+from ..values import Epoch, Gap
 from .feeding import Feed
 
-__all__ = ["ACCURACY", "Judge", "Kept", "chosen_k"]
+__all__ = ["ACCURACY", "Judge", "Kept", "chosen_k", "gap_of"]
 
 ACCURACY = "validation_accuracy"
 """The k-NN accuracy on the validation images, by its name in an epoch's metrics."""
@@ -40,7 +40,8 @@ class Judge:
         chance = np.random.default_rng(0)
         self._queries = chance.permutation(feed.split.validation)[:MOST_QUERIES]
         self._alone = feed.split.validation_unseen
-        self._gallery = self._queries if self._alone else chance.permutation(feed.split.train)[:MOST_GALLERY]
+        self._training = chance.permutation(feed.split.train)[:MOST_GALLERY]
+        self._gallery = self._queries if self._alone else self._training
 
     def __call__(self) -> dict[str, float]:
         """Return the accuracy by its name."""
@@ -58,6 +59,17 @@ class Judge:
         true = labels[self._queries]
         return {k: float(np.mean(vote(voters[:, :k], classes)[0] == true)) for k in possible}
 
+    def training_accuracy(self) -> float:
+        """Return the 5-NN accuracy of the training images that are the gallery, each among the others.
+
+        So far above the accuracy on the validation images, the network knows its training images by heart.
+        """
+        rows = self._training
+        vectors, labels = self._embedded(rows), self._feed.labels.cpu().numpy()[rows]
+        k = min(K, len(rows) - 1)
+        found = nearest(vectors, vectors, k, exclude=torch.arange(len(rows))).indices
+        return float(np.mean(vote(labels[found], self._classes)[0] == labels))
+
     def _embedded(self, rows: Int64[np.ndarray, " n"]) -> Tensor:
         was_training = self._network.training
         self._network.eval()
@@ -72,6 +84,14 @@ class Judge:
             ]
         self._network.train(was_training)
         return torch.cat(parts).cpu()
+
+
+def gap_of(judge: Judge | None) -> Gap | None:
+    """Return what training images fare better than validation images; None without images to choose by."""
+    if judge is None:
+        return None
+    (validation,) = judge.accuracies((K,)).values()
+    return Gap(training=judge.training_accuracy(), validation=validation)
 
 
 def chosen_k(judge: Judge | None) -> int:

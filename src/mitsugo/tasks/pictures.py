@@ -16,7 +16,7 @@ from ..report.page import write_report
 from ..report.projection import flatten
 from ..space.metrics import Evaluation, most_confidently_wrong
 from ..space.trustworthiness import trustworthiness
-from ..values import Embeddings, Epoch, LabeledImages
+from ..values import Embeddings, Epoch, Gap, LabeledImages, LearningPoint
 from .scoring import Scored
 
 __all__ = ["Facts", "draw"]
@@ -35,6 +35,8 @@ class Facts:
     seed: int
     history: tuple[Epoch, ...]
     description: Mapping[str, Any]
+    gap: Gap | None = None
+    learning: tuple[LearningPoint, ...] = ()
 
 
 def draw(
@@ -61,6 +63,8 @@ def draw(
         ),
         validation_is_test=facts.description["split"]["validation_is_test"],
         unseen=facts.description["split"]["unseen"],
+        gap=facts.gap,
+        learning=facts.learning,
         map=_map(evaluation, queries, test, facts.seed),
         mistakes=_mistakes(evaluation, found.gallery, test),
         details=tuple(_flat(facts.description)),

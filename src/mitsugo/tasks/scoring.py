@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from ..errors import UsageError, shown
 from ..model.bundle import Model
+from ..space.learning import learning_curve
 from ..space.metrics import Evaluation, evaluate, evaluate_alone
-from ..values import Embeddings, LabeledImages
+from ..values import Embeddings, LabeledImages, LearningPoint
 from .models import embeddings_of
 from .settle import Ground
 
-__all__ = ["Scored", "check_ng", "scored"]
+__all__ = ["Scored", "check_ng", "learnt", "scored"]
 
 NAMES = 5
 
@@ -46,6 +47,13 @@ def scored(model: Model, ground: Ground, *, seed: int, ng: Sequence[str] = ()) -
         return Scored(evaluation=evaluation, queries=queries, gallery=test)
     evaluation = evaluate(model.gallery, queries, seed=seed, query_groups=test.groups, ng=ng)
     return Scored(evaluation=evaluation, queries=queries, gallery=ground.gallery)
+
+
+def learnt(model: Model, ground: Ground, queries: Embeddings, seed: int) -> tuple[LearningPoint, ...]:
+    """Return what ever larger parts of the gallery are worth; nothing where the test classes are unseen."""
+    if ground.split.unseen:
+        return ()
+    return learning_curve(model.gallery, queries, seed=seed, groups=ground.gallery.groups)
 
 
 def check_ng(ng: Sequence[str], class_names: Sequence[str], source: str) -> None:

@@ -22,12 +22,12 @@ from ..training import run as run_epochs
 from ..values import Epoch, LabeledImages, Position, Scores
 from .experiment import Experiment, assemble, chosen_device
 from .flight import checked, fitted, step_seconds, told
-from .judging import Kept, chosen_k
+from .judging import Kept, chosen_k, gap_of
 from .models import finished_model
 from .parting import tell
 from .pictures import Facts, draw
 from .plan import Plan, TrainOptions, described, planned, resumed
-from .scoring import check_ng, scored
+from .scoring import check_ng, learnt, scored
 from .settle import Ground, settle
 from .sourcing import AS_IT_IS, SourceOptions, loaded, remade_source
 from .state import captured, restore
@@ -229,9 +229,20 @@ def _finish(run: _Run, history: tuple[Epoch, ...], kept: Kept, talk: Talk) -> di
     model.save(run.folder.bundle)
     talk.say(_asked(run.ground, len(gallery)))
     found = scored(model, run.ground, seed=run.plan.seed, ng=run.plan.sourcing.ng)
-    summary = _summary(model, run.plan, history, kept, found.evaluation.scores)
+    learning, gap = learnt(model, run.ground, found.queries, run.plan.seed), gap_of(run.experiment.judge)
+    summary = _summary(model, run.plan, history, kept, found.evaluation.scores) | {
+        "gap": gap and dataclasses.asdict(gap),
+        "learning_curve": [dataclasses.asdict(point) for point in learning],
+    }
     talk.say("drawing the curves, the map and the report")
-    facts = Facts(recipe=run.plan.recipe, seed=run.plan.seed, history=history, description=run.description)
+    facts = Facts(
+        recipe=run.plan.recipe,
+        seed=run.plan.seed,
+        history=history,
+        description=run.description,
+        gap=gap,
+        learning=learning,
+    )
     draw(facts, found, run.ground.test, run.folder.path)
     run.folder.write_scores(summary)
     return summary

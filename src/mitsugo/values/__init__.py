@@ -9,7 +9,7 @@ from .frozen import freeze
 from .images import LabeledImages, Split
 from .intake import Framing, Intake
 from .pixels import LazyPixels, Pixels, picked
-from .scores import ClassScore, Inspection, Rate, Score, Scores
+from .scores import ClassScore, Gap, Inspection, LearningPoint, Rate, Score, Scores
 from .verdicts import Neighbor, Verdict
 
 __all__ = [
@@ -17,10 +17,12 @@ __all__ = [
     "Embeddings",
     "Epoch",
     "Framing",
+    "Gap",
     "Inspection",
     "Intake",
     "LabeledImages",
     "LazyPixels",
+    "LearningPoint",
     "Neighbor",
     "Neighbors",
     "Pixels",

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 
-__all__ = ["ClassScore", "Inspection", "Rate", "Score", "Scores"]
+__all__ = ["ClassScore", "Gap", "Inspection", "LearningPoint", "Rate", "Score", "Scores"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +121,35 @@ class Inspection:
             **{name: rate.plain() for name, rate in rates.items() if rate is not None},
             "bound": self.bound,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """The 5-NN accuracy of training images, each among the others, and that of validation images."""
+
+    training: float
+    validation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningPoint:
+    """How accurate a part of the gallery is.
+
+    Args:
+        images: how many it holds, the mean over the draws.
+        accuracy: the mean over the draws.
+        low: the lowest of them.
+        high: the highest.
+        draws: how often such a part was drawn.
+        n: how many queries were asked each time.
+    """
+
+    images: int
+    accuracy: float
+    low: float
+    high: float
+    draws: int
+    n: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
