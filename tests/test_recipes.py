@@ -107,6 +107,18 @@ def test_the_baseline_differs_from_the_standard_by_its_loss_alone():
     assert {key for key in one if one[key] != other[key]} == {"name", "what", "batches", "loss"}
 
 
+def test_the_recipes_for_photos_differ_from_the_standard_where_they_say():
+    standard, photos, pretrained = (
+        RECIPES[name].plain() for name in ("standard", "photos", "photos-pretrained")
+    )
+    size = {"batch_size", "epochs"}
+    assert {key for key in standard if standard[key] != photos[key]} == {"name", "what", *NETWORK, *size}
+    trunk = {"backbone", "frozen", "views", "precision"}
+    differing = {key for key in photos if photos[key] != pretrained[key]}
+    assert differing == {"name", "what", "network", "channels", "blocks"} | trunk
+    assert (photos["network"], pretrained["network"], pretrained["frozen"]) == ("residual", "backbone", True)
+
+
 def test_the_default_is_the_standard_and_every_recipe_has_its_own_name():
     assert DEFAULT == "standard"
     assert {name: recipe.name for name, recipe in RECIPES.items()} == {name: name for name in RECIPES}
@@ -121,8 +133,11 @@ def test_every_loss_of_the_family_has_batches_that_a_recipe_takes_and_no_other_l
     assert set(literal) == set(LOSSES)
 
 
+NETWORK = {"network", "channels", "blocks", "hidden"}
 SOFTMAX = {"loss": "softmax", "batches": "shuffled"}
 CONVNET = {"network": "convnet", "channels": (8,)}
+RESIDUAL = {"network": "residual", "channels": (8, 16), "blocks": (1, 1)}
+BACKBONE = {"network": "backbone", "backbone": "test_resnet"}
 
 
 @pytest.mark.parametrize(
@@ -178,6 +193,43 @@ CONVNET = {"network": "convnet", "channels": (8,)}
             CONVNET | SOFTMAX | {"batch_size": 1},
             "--batch-size is 1, expected 2 or more: a convnet compares the images of a batch",
         ),
+        (
+            BACKBONE | SOFTMAX | {"batch_size": 1},
+            "--batch-size is 1, expected 2 or more: a backbone compares the images of a batch",
+        ),
+        (
+            RESIDUAL | {"channels": (), "blocks": ()},
+            r"--channels is empty: a residual has stages, so set channels to \[32, 64\] or others",
+        ),
+        (
+            RESIDUAL | {"blocks": (1,)},
+            r"--blocks is \[1\]: the network residual has 2 stages of blocks, so set blocks to \[1, 1\]",
+        ),
+        (
+            CONVNET | {"blocks": (1,)},
+            r"--blocks is \[1\]: the network convnet has 0 stages of blocks, so set blocks to \[\]",
+        ),
+        (RESIDUAL | {"blocks": (1, 17)}, "--blocks holds 17, expected 1 to 16"),
+        (RESIDUAL | {"blocks": (0, 1)}, "--blocks holds 0, expected 1 to 16"),
+        (
+            BACKBONE | {"backbone": ""},
+            "--backbone is empty: set backbone to a model of timm, as tf_efficientnet_lite0",
+        ),
+        (
+            {"backbone": "test_resnet"},
+            "--backbone is test_resnet: the network mlp has no backbone; take --recipe photos-pretrained, .*",
+        ),
+        ({"backbone_weights": "a"}, "--backbone-weights is a: the network mlp has no backbone; .*"),
+        ({"backbone_sha256": "a"}, "--backbone-sha256 is a: the network mlp has no backbone; .*"),
+        ({"backbone_side": 9}, "--backbone-side is 9: the network mlp has no backbone; .*"),
+        ({"frozen": True}, "--frozen is True: the network mlp has no backbone; .*"),
+        (BACKBONE | {"channels": (8,)}, r"--channels is \[8\]: the network backbone has no stages, .*"),
+        (BACKBONE | {"backbone_side": 4097}, "--backbone-side is 4097, expected 1 to 4096"),
+        (BACKBONE | {"views": 0}, "--views is 0, expected 1 to 100"),
+        (
+            BACKBONE | {"views": 2},
+            "--views is 2: only a frozen backbone has views that are drawn once; set it to 1",
+        ),
     ],
 )
 def test_values_that_cannot_be_meant(change, message):
@@ -196,6 +248,8 @@ def test_values_that_cannot_be_meant(change, message):
         {"loss": "softmax", "batches": "p-by-k"},
         {"batches": "none", "keep": "best"},
         {"steps": 1, "least_steps": 0, "images_per_class": 2},
+        RESIDUAL | {"blocks": (1, 16)},
+        BACKBONE | {"backbone_side": 4096, "frozen": True, "views": 100, "backbone_weights": "a.safetensors"},
     ],
 )
 def test_values_at_the_edge_of_what_can_be_meant(change):

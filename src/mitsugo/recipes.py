@@ -11,7 +11,7 @@ from .errors import UsageError
 
 __all__ = ["BATCHES_OF", "DEFAULT", "RECIPES", "Recipe", "option_of"]
 
-Network = Literal["mlp", "convnet", "raw-pixels"]
+Network = Literal["mlp", "convnet", "residual", "backbone", "raw-pixels"]
 Batches = Literal["triplets", "pairs", "p-by-k", "shuffled", "none"]
 LossName = Literal[
     "triplet",
@@ -47,13 +47,34 @@ class Recipe:
     """One sentence for people."""
 
     network: Network = "mlp"
-    """The walk-through's MLP, a small ConvNet, or none at all."""
+    """The walk-through's MLP, a small ConvNet, a residual network, a pretrained backbone, or none at all."""
 
     channels: tuple[int, ...] = ()
-    """Channels of the ConvNet's stages, which halve an image down to some 7 px."""
+    """Channels of the stages of a ConvNet or a residual network, which halve an image down to some 7 px."""
+
+    blocks: tuple[int, ...] = ()
+    """How many blocks each stage of a residual network has."""
+
+    backbone: str = ""
+    """The model's name in timm, as tf_efficientnet_lite0."""
+
+    backbone_weights: str | None = None
+    """Its weights, a .safetensors file with timm's names; None takes them from the hub that timm names."""
+
+    backbone_sha256: str = ""
+    """Of the weights that are meant; others are refused. Empty takes what comes."""
+
+    backbone_side: int | None = None
+    """Height and width in pixels that it sees; None: what it was trained with."""
+
+    frozen: bool = False
+    """Whether the backbone stays as it is: its features are computed once, and only a head is trained."""
+
+    views: int = 1
+    """With frozen: of each training image itself and its changed copies, drawn once, so many are seen."""
 
     hidden: tuple[int, ...] = (256, 256)
-    """Widths of the hidden layers: the walk-through's; in the ConvNet, those after its stages."""
+    """Widths of the hidden layers: the walk-through's; elsewhere, those after stages or backbone."""
 
     dimension: int | None = 128
     """d of the embedding: 128 to discriminate, 2 to draw it; None takes as many as an image has values."""
@@ -215,10 +236,15 @@ class Recipe:
         }
 
 
+STAGED = ("convnet", "residual")
+"""The networks with stages."""
 MOST_SHARE = 0.9
+MOST_BLOCKS = 16
 WIDEST = 65536
 WHOLE = {
     "dimension": (1, WIDEST),
+    "backbone_side": (1, 4096),
+    "views": (1, 100),
     "batch_size": (1, 1 << 20),
     "images_per_class": (2, 1 << 16),
     "epochs": (0, 1_000_000),
@@ -230,21 +256,48 @@ WHOLE = {
 
 
 def _check_network(recipe: Recipe) -> None:
-    for name in ("hidden", "channels"):
+    for name, most in (("hidden", WIDEST), ("channels", WIDEST), ("blocks", MOST_BLOCKS)):
         for width in getattr(recipe, name):
-            if not 1 <= width <= WIDEST:
-                raise UsageError(f"{option_of(name)} holds {width}, expected 1 to {WIDEST}")
-    if recipe.network == "convnet" and not recipe.channels:
-        raise UsageError("--channels is empty: a convnet has stages, so set channels to [32, 64] or others")
-    if recipe.network != "convnet" and recipe.channels:
+            if not 1 <= width <= most:
+                raise UsageError(f"{option_of(name)} holds {width}, expected 1 to {most}")
+    if recipe.network in STAGED and not recipe.channels:
+        raise UsageError(
+            f"--channels is empty: a {recipe.network} has stages, so set channels to [32, 64] or others"
+        )
+    if recipe.network not in STAGED and recipe.channels:
         raise UsageError(
             f"--channels is {list(recipe.channels)}: the network {recipe.network} has no stages, "
             f"so set channels to []"
         )
+    stages = len(recipe.channels) if recipe.network == "residual" else 0
+    if len(recipe.blocks) != stages:
+        raise UsageError(
+            f"--blocks is {list(recipe.blocks)}: the network {recipe.network} has {stages} stages of blocks, "
+            f"so set blocks to {[1] * stages}"
+        )
+    _check_backbone(recipe)
     if recipe.network == "raw-pixels" and recipe.batches != "none":
         raise UsageError("--network raw-pixels: has no weights to train; take --recipe raw-pixels")
-    if recipe.network == "convnet" and recipe.batches == "shuffled" and recipe.batch_size < 2:
-        raise UsageError("--batch-size is 1, expected 2 or more: a convnet compares the images of a batch")
+    if recipe.network not in {"mlp", "raw-pixels"} and recipe.batches == "shuffled" and recipe.batch_size < 2:
+        raise UsageError(
+            f"--batch-size is 1, expected 2 or more: a {recipe.network} compares the images of a batch"
+        )
+
+
+def _check_backbone(recipe: Recipe) -> None:
+    if recipe.network == "backbone" and not recipe.backbone:
+        raise UsageError("--backbone is empty: set backbone to a model of timm, as tf_efficientnet_lite0")
+    usual = {"backbone": "", "backbone_weights": None, "backbone_sha256": "", "backbone_side": None}
+    for name, value in (usual | {"frozen": False}).items():
+        if recipe.network != "backbone" and getattr(recipe, name) != value:
+            raise UsageError(
+                f"{option_of(name)} is {getattr(recipe, name)}: the network {recipe.network} has no "
+                f"backbone; take --recipe photos-pretrained, or set network to backbone"
+            )
+    if recipe.views != 1 and not recipe.frozen:
+        raise UsageError(
+            f"--views is {recipe.views}: only a frozen backbone has views that are drawn once; set it to 1"
+        )
 
 
 _STANDARD = Recipe(
@@ -271,6 +324,18 @@ _STANDARD = Recipe(
     flip_horizontal=None,
 )
 
+_PHOTOS = dataclasses.replace(
+    _STANDARD,
+    name="photos",
+    what="for photos of 64 to 256 px: every triplet of each batch, a residual network trained from scratch",
+    network="residual",
+    channels=(32, 64, 128, 256),
+    blocks=(1, 1, 1, 1),
+    hidden=(),
+    batch_size=64,
+    epochs=20,
+)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -281,6 +346,19 @@ RECIPES: dict[str, Recipe] = {
             what="the plain baseline: the same network and images, trained by softmax cross-entropy",
             batches="shuffled",
             loss="softmax",
+        ),
+        _PHOTOS,
+        dataclasses.replace(
+            _PHOTOS,
+            name="photos-pretrained",
+            what="for few photos: a head on the features of a pretrained network, computed once; needs timm",
+            network="backbone",
+            channels=(),
+            blocks=(),
+            backbone="tf_efficientnet_lite0",
+            frozen=True,
+            views=4,
+            precision="float32",
         ),
         Recipe(
             name="article",

@@ -37,6 +37,7 @@ RUN, HISTORY, CHECKPOINT, BUNDLE, SCORES = (
 )
 SUSPECTS = ("suspects.csv", "suspects.html")
 FOLDS = "folds"
+FEATURES = ".features-*.mitsugo"
 PICTURES = ("loss_curves.png", "embedding.png", "confusion.png", "mistakes.png", "report.html")
 LOCK = ".lock"
 
@@ -170,7 +171,8 @@ class RunFolder:
         Raises:
             ResourceError: a file cannot be removed.
         """
-        for name in (FOLDS, *SUSPECTS, *PICTURES, SCORES, BUNDLE, HISTORY, CHECKPOINT, RUN):
+        features = [path.name for path in self.path.glob(FEATURES)]
+        for name in (FOLDS, *SUSPECTS, *PICTURES, *features, SCORES, BUNDLE, HISTORY, CHECKPOINT, RUN):
             try:
                 if name == FOLDS and (self.path / name).is_dir():
                     shutil.rmtree(self.path / name)

@@ -129,6 +129,9 @@ def test_the_manifest_says_what_the_model_is(bundle, make_model):
         "hidden": [3],
         "channels": [],
         "normalised": False,
+        "blocks": [],
+        "backbone": "",
+        "backbone_side": 0,
     }
     assert manifest["k"] == 5
     assert manifest["distance"] == "euclidean"

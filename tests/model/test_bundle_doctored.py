@@ -109,11 +109,20 @@ def architecture(**changes):
             architecture(name="raw-pixels", dimension=4, hidden=[]),
             r"layers\.0\.bias is F32 \(3,\), expected missing",
         ),
-        (architecture(name="cnn"), r"architecture\.name: input should be 'mlp', 'convnet' or 'raw-pixels'"),
+        (
+            architecture(name="cnn"),
+            r"architecture\.name: input should be 'mlp', 'convnet', 'residual', 'back",
+        ),
         (architecture(image_shape=[2, 2, 1]), "the gallery belongs to model"),
         (architecture(normalised=True), r"embedding_net\.layers\.0\.bias is missing, expected F32 \(3,\)"),
-        (architecture(channels=[8]), r"mlp with the channels \(8,\): a ConvNet has some, no other does"),
-        (architecture(name="convnet"), r"convnet with the channels \(\): a ConvNet has some"),
+        (
+            architecture(channels=[8]),
+            r"mlp with the channels \(8,\): a ConvNet and a residual network have some",
+        ),
+        (
+            architecture(name="convnet"),
+            r"convnet with the channels \(\): a ConvNet and a residual network have some",
+        ),
         (
             architecture(name="convnet", channels=[1 << 22] * 3),
             r"layers\.0\.bias is F32 \(3,\), expected missing",

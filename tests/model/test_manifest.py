@@ -31,6 +31,9 @@ WITH_ALL = WHOLE | {
         "hidden": [256],
         "channels": [32, 64],
         "normalised": True,
+        "blocks": [1, 2],
+        "backbone": "test_resnet",
+        "backbone_side": 160,
     },
     "k": 9,
     "framing": {"fit": "crop", "crop": [10, 0, 640, 480]},
@@ -45,7 +48,7 @@ def test_a_manifest_comes_back_as_it_was():
 
 
 def test_a_manifest_of_before_convnets_is_read_and_means_what_it_meant():
-    later = {"channels": [], "normalised": False}
+    later = {"channels": [], "normalised": False, "blocks": [], "backbone": "", "backbone_side": 0}
     meant = WHOLE | {"architecture": WHOLE["architecture"] | later, "k": 5, "framing": None}
     assert json.loads(written(validated(WHOLE))) == meant
 
@@ -64,7 +67,7 @@ def test_no_key_may_be_missing(key):
         ({"architecture": WHOLE["architecture"] | {"depth": 3}}, r"architecture\.depth: extra inputs"),
         (
             {"architecture": WHOLE["architecture"] | {"name": "cnn"}},
-            r"architecture\.name: .*'mlp', 'convnet' or 'raw-pixels'",
+            r"architecture\.name: .*'mlp', 'convnet', 'residual', 'backbone' or 'raw-pixels'",
         ),
         (
             {"architecture": WHOLE["architecture"] | {"dimension": "2"}},

@@ -253,3 +253,32 @@ def test_without_a_name_the_device_is_cuda_where_there_is_one(monkeypatch):
     assert chosen_device(None).type == "cuda"
     assert (made, flags) == ([torch.device("cuda")], [True])
     assert os.environ.pop("CUBLAS_WORKSPACE_CONFIG") == ":4096:8"
+
+
+def test_a_backbone_normalises_by_itself(images):
+    for name in ("mnist", "digits"):
+        recipe = RECIPES["photos-pretrained"]
+        assert normalisation_of(name, images, images.split, recipe) == Preprocessing(0.0, 1.0)
+    measured = normalisation_of("digits", images, images.split)
+    assert normalisation_of("digits", images, images.split, RECIPES["photos"]) == measured
+
+
+def test_a_residual_network_is_built_and_trains(images):
+    made = whole_batches(images, "photos", blocks=[1], dimension=3)
+    assert (made.architecture.name, made.architecture.channels, made.architecture.blocks) == (
+        "residual",
+        (4,),
+        (1,),
+    )
+    (inputs,), labels = next(iter(made.training.train_batches(1, 0)))
+    found = made.training.loss(made.training.network(inputs), labels)
+    found.value.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in made.training.network.parameters())
+
+
+def differing(one, other):
+    plain, changed_plain = one.plain(), other.plain()
+    return {name for name in plain if plain[name] != changed_plain[name]}
+
+
+STANDARD, PHOTOS = RECIPES["standard"], RECIPES["photos"]

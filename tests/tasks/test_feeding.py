@@ -155,3 +155,62 @@ def test_the_pixels_of_the_source_are_left_alone(images):
     before = images.pixels.copy()
     list(feed(images, noise=0.5, erase=1.0).train(1, 0))
     assert np.array_equal(images.pixels, before)
+
+
+FROZEN = {
+    "backbone": "test_resnet",
+    "batch_size": 6,
+    "images_per_class": 2,
+    "flip_horizontal": 0.0,
+}
+
+
+def frozen_feed(images, views, seed=0, **changes):
+    """Feed two features of each image: its number and the number of the view."""
+    recipe = changed(RECIPES["photos-pretrained"], **FROZEN, views=views, **changes)
+    numbers = np.stack(np.broadcast_arrays(np.arange(32.0)[:, None], np.arange(views)[None]), axis=2)
+    held = numbers.astype(np.float32).view(np.uint8).reshape(32, views, 1, 8)
+    features = LabeledImages(
+        pixels=held,
+        labels=images.labels,
+        class_names=images.class_names,
+        names=images.names,
+        split=images.split,
+    )
+    return Feed(features, images.split, recipe, PLAIN, Augmentation(shift=0.5), seed, CPU)
+
+
+KINDS = [
+    {},
+    {"batches": "shuffled", "loss": "softmax"},
+    {"batches": "triplets", "loss": "triplet"},
+    {"batches": "pairs", "loss": "contrastive"},
+]
+
+
+@pytest.mark.parametrize("changes", KINDS)
+def test_features_come_in_any_of_their_views_and_are_not_changed(images, changes):
+    fed = frozen_feed(images, 4, **changes)
+    drawn = np.concatenate([part.numpy() for inputs, _ in fed.train(1, 0) for part in inputs])
+    assert set(drawn[:, 0].astype(int)) == set(TRAIN.tolist())
+    assert set(drawn[:, 1].astype(int)) == {0, 1, 2, 3}
+    chosen = np.concatenate([part.numpy() for inputs, _ in fed.validation() for part in inputs])
+    assert set(chosen[:, 0].astype(int)) == set(VALIDATION.tolist())
+    assert not chosen[:, 1].any(), "validation images as they are"
+
+
+@pytest.mark.parametrize("changes", KINDS)
+def test_views_hang_on_seed_epoch_and_batch_alone(images, changes):
+    whole = values(frozen_feed(images, 3, **changes).train(2, 0))
+    for skip in range(len(whole) + 1):
+        assert values(frozen_feed(images, 3, **changes).train(2, skip)) == whole[skip:]
+    assert values(frozen_feed(images, 3, seed=1, **changes).train(2, 0)) != whole
+    alone = frozen_feed(images, 1, **changes)
+    assert not np.concatenate([part.numpy() for inputs, _ in alone.train(1, 0) for part in inputs])[
+        :, 1
+    ].any()
+
+
+def test_labels_stay_with_their_features(images):
+    for (inputs,), labels in frozen_feed(images, 3).train(1, 0):
+        assert LABELS[inputs[:, 0].long().numpy()].tolist() == labels.tolist()

@@ -47,7 +47,7 @@ def ground_of(sizes, recipe="standard", names=None, **changes):
     narrow = {"channels": (4,)} if recipe.startswith("standard") else {}
     made = changed(RECIPES[recipe], **{"hidden": (4,), **narrow, **CHOSEN, **TRAINED_ON_ALL, **changes})
     found = findings(images, apart(count + 2), split)
-    return Ground(images=images, split=split, found=found, preprocessing=PLAIN, recipe=made)
+    return Ground(images=images, split=split, found=found, why="", preprocessing=PLAIN, recipe=made)
 
 
 def test_counts_by_hand():

@@ -11,13 +11,13 @@ from ..errors import DataError, ModelError, UsageError
 from ..files import sha256_of
 from ..shapes import Vectors
 from ..values import Pixels
-from .networks import Architecture
+from .architecture import Architecture
 from .preprocessing import Preprocessing, prepare
 from .tensors import weights_sha256
 
 __all__ = ["embed", "fingerprint_of"]
 
-OPTIONAL = ("channels", "normalised")
+OPTIONAL = ("channels", "normalised", "blocks", "backbone", "backbone_side")
 
 
 def embed(
@@ -37,7 +37,8 @@ def embed(
         pixels: uint8 (n, c, h, w), an array or a memory map.
         architecture: what the network was built from; names the shape of an image.
         preprocessing: what is done to the pixels first.
-        batch_size: images that go through the network at once; bounds the memory.
+        batch_size: images that go through the network at once, at most; of large ones they are fewer, which
+            bounds the memory.
 
     Raises:
         DataError: images of another shape.
@@ -54,10 +55,11 @@ def embed(
     weight = next(network.parameters(), None)
     device = torch.device("cpu") if weight is None else weight.device
     vectors = np.empty((len(pixels), architecture.dimension), np.float32)
+    step = min(batch_size, architecture.at_once)
     with torch.inference_mode():
-        for start in range(0, len(pixels), batch_size):
-            batch = torch.from_numpy(np.array(pixels[start : start + batch_size])).to(device)
-            vectors[start : start + batch_size] = network(prepare(batch, preprocessing)).cpu().numpy()
+        for start in range(0, len(pixels), step):
+            batch = torch.from_numpy(np.array(pixels[start : start + step])).to(device)
+            vectors[start : start + step] = network(prepare(batch, preprocessing)).cpu().numpy()
     if not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         raise ModelError(f"the embedding of image {row} is not finite; the model is unusable, train it again")

@@ -33,14 +33,17 @@ class Member(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
 
 
 class ArchitectureEntry(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
-    """The flat parameters of `networks.Architecture`."""
+    """The flat parameters of `architecture.Architecture`."""
 
-    name: Literal["mlp", "convnet", "raw-pixels"]
+    name: Literal["mlp", "convnet", "residual", "backbone", "raw-pixels"]
     image_shape: Annotated[tuple[int, int, int], Field(strict=False)]
     dimension: int
     hidden: Annotated[tuple[int, ...], Field(strict=False)]
     channels: Annotated[tuple[int, ...], Field(strict=False)] = ()
     normalised: bool = False
+    blocks: Annotated[tuple[int, ...], Field(strict=False)] = ()
+    backbone: str = ""
+    backbone_side: int = 0
 
 
 class PreprocessingEntry(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):

@@ -9,8 +9,10 @@ from torch import nn
 
 from ..errors import ModelError
 from ..values import Embeddings
+from .architecture import Architecture
+from .backbones import complete
 from .manifest import strict_json
-from .networks import Architecture, build
+from .networks import build
 from .tensors import declared, described, packed, unpacked
 
 __all__ = ["GALLERY", "NAMES", "WEIGHTS", "gallery_members", "gallery_of", "network_of"]
@@ -34,6 +36,7 @@ def network_of(architecture: Architecture, weights: bytes) -> nn.Module:
     except ModelError as error:
         raise ModelError(f"{WEIGHTS} {error}") from error
     network.load_state_dict(tensors, assign=True)
+    complete(network)
     return network.requires_grad_(False).eval()
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -26,17 +27,23 @@ from ..data.sampling import (
 )
 from ..model.preprocessing import Preprocessing, prepare
 from ..recipes import Recipe
-from ..shapes import Int64, Tensor
+from ..shapes import Float32, Int64, Tensor, UInt8
 from ..values import LabeledImages, Split
 
-__all__ = ["Feed", "batches_of", "planned_batches"]
+__all__ = ["Feed", "augmentation_of", "batches_of", "planned_batches"]
+
+
+def augmentation_of(recipe: Recipe) -> Augmentation:
+    """Return how a recipe changes training images."""
+    return Augmentation(**{field.name: getattr(recipe, field.name) for field in fields(Augmentation)})
 
 
 class Feed:
     """Training batches by epoch, validation batches always the same; chance hangs on seed, epoch and batch.
 
     Args:
-        images: all of them; an array of pixels is put on the device once.
+        images: all of them, a frozen backbone's features in the place of pixels; an array is put on the
+            device once.
         split: which of them train and validate.
         recipe: which batches, and how large.
         preprocessing: what is done to pixels before the network.
@@ -85,11 +92,13 @@ class Feed:
         return labeled_batches(self._fixed, self.pixels, self.labels, self.plain)
 
     def plain(self, pixels: Tensor) -> Tensor:
-        """Return pixels as the network takes them, unchanged but for the normalisation."""
+        """Return pixels as the network takes them, only normalised; of features the image itself (view 0)."""
+        if self._recipe.frozen:
+            return _views(pixels)[:, 0]
         return prepare(pixels, self.preprocessing)
 
     def _prepared(self, epoch: int, skip: int) -> Callable[[Tensor], Tensor]:
-        if self._augmentation.is_off:
+        if self._recipe.views == 1 if self._recipe.frozen else self._augmentation.is_off:
             return self.plain
         batches = itertools.count(skip)
 
@@ -97,6 +106,8 @@ class Feed:
             # each batch has chance of its own, so that a resumed run draws the same
             seed = np.random.SeedSequence([self._seed, epoch, next(batches)]).generate_state(1, np.uint64)
             chance = torch.Generator().manual_seed(int(seed[0] >> 1))
+            if self._recipe.frozen:
+                return _any_view(_views(pixels), chance)
             return self.plain(augmented(pixels, self._augmentation, chance))
 
         return changed
@@ -131,6 +142,17 @@ def batches_of(recipe: Recipe, index: ClassIndex) -> int:
     if recipe.batches == "p-by-k":
         return planned_batches(recipe, index).batches
     return -(-len(index.labels) // recipe.batch_size)
+
+
+def _views(held: UInt8[Tensor, "b v 1 w"]) -> Float32[Tensor, "b v d"]:
+    """Return features that lie as bytes, as pixels do."""
+    return held.view(torch.float32)[:, :, 0]
+
+
+def _any_view(views: Float32[Tensor, "b v d"], chance: torch.Generator) -> Float32[Tensor, "b d"]:
+    """Return one view of each image, drawn."""
+    drawn = torch.randint(views.shape[1], (len(views),), generator=chance).to(views.device)
+    return views[torch.arange(len(views), device=views.device), drawn]
 
 
 def _of(part: NDArray[np.int64], draw: Draw) -> Draw:

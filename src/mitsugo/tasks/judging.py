@@ -31,12 +31,19 @@ class Judge:
     The part is the same at every epoch and keeps the classes' shares nearly: it is drawn without replacement.
     Where the validation classes are none of the training classes, each validation image is asked among the
     others.
+
+    Args:
+        network: takes what the feed gives.
+        feed: the images, and which of them train and validate.
+        classes: how many there are.
+        most: how many images may go through the network at once; bounds the memory.
     """
 
-    def __init__(self, network: nn.Module, feed: Feed, classes: int) -> None:
+    def __init__(self, network: nn.Module, feed: Feed, classes: int, most: int = MOST_GALLERY) -> None:
         self._network = network
         self._feed = feed
         self._classes = classes
+        self._together = min(TOGETHER, most)
         chance = np.random.default_rng(0)
         self._queries = chance.permutation(feed.split.validation)[:MOST_QUERIES]
         self._alone = feed.split.validation_unseen
@@ -80,7 +87,7 @@ class Judge:
                         self._feed.pixels.index_select(0, torch.from_numpy(some).to(self._feed.labels.device))
                     )
                 )
-                for some in np.array_split(rows, -(-len(rows) // TOGETHER))
+                for some in np.array_split(rows, -(-len(rows) // self._together))
             ]
         self._network.train(was_training)
         return torch.cat(parts).cpu()
@@ -125,7 +132,7 @@ class Kept:
         """Take an epoch in; of equal ones the later is kept, whose rate was lower."""
         self.remember([epoch])
         if self.best and self.epoch == epoch.epoch:
-            self.weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+            self.weights = {name: tensor.clone() for name, tensor in _moving(network).items()}
 
     def remember(self, history: Sequence[Epoch]) -> None:
         """Know again which epoch the weights of a checkpoint are of."""
@@ -137,4 +144,15 @@ class Kept:
     def put_back(self, network: nn.Module) -> None:
         """Give a network the weights that were kept."""
         if self.weights is not None:
-            network.load_state_dict(self.weights)
+            network.load_state_dict(network.state_dict() | self.weights)
+
+
+def _moving(network: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that training changes: all but those of layers whose parameters are frozen."""
+    frozen = {
+        name
+        for name, module in network.named_modules()
+        if (own := list(module.parameters(recurse=False))) and not any(p.requires_grad for p in own)
+    }
+    state = network.state_dict().items()
+    return {name: tensor.detach() for name, tensor in state if name.rpartition(".")[0] not in frozen}

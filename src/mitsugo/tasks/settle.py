@@ -16,7 +16,9 @@ from ..recipes import Recipe
 from ..space.neighbors import nearest
 from ..values import LabeledImages, Split
 from .experiment import normalisation_of
+from .features import pinned
 from .feeding import batches_of
+from .fitting import fitting, installed
 from .parting import BY_CLASS, Rules, parted
 
 __all__ = ["Ground", "keeps_class_mirrored", "settle"]
@@ -27,6 +29,7 @@ TOLD: Final = 0.25
 """So far from the largest class's share to 1 the images as they are must come, or the check knows nothing."""
 FLIPPED: Final = 0.5
 MOST_QUERIES, MOST_GALLERY = 1_000, 10_000
+LARGEST_LOOKED_AT: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +39,8 @@ class Ground:
     images: LabeledImages
     split: Split
     found: Findings
+    why: str
+    """Why this network, in a sentence."""
     preprocessing: Preprocessing
     recipe: Recipe
 
@@ -61,7 +66,7 @@ def settle(
     device: torch.device,
     rules: Rules = BY_CLASS,
 ) -> Ground:
-    """Settle the split, the numbers to train in, whether mirror images train, and the epochs.
+    """Settle the network, the split, the numbers to train in, whether mirror images train, and the epochs.
 
     Settling what was settled changes nothing.
 
@@ -69,6 +74,8 @@ def settle(
         DataError: images that cannot be trained on.
         UsageError: bfloat16 on a processor without it, or a split that cannot be drawn by the rules.
     """
+    recipe, why = fitting(recipe, images.image_shape, len(images), installed())
+    recipe = pinned(recipe)
     parts = parted(images, rules, recipe.validation_share, seed)
     split = parts.split
     check_trainable(images, split)
@@ -88,7 +95,8 @@ def settle(
         images=images,
         split=split,
         found=parts.found,
-        preprocessing=normalisation_of(source, images, split),
+        why=why,
+        preprocessing=normalisation_of(source, images, split, recipe),
         recipe=recipe,
     )
 
@@ -100,6 +108,7 @@ def keeps_class_mirrored(images: LabeledImages, split: Split) -> bool:
     0.7 times as often as the queries themselves, or more, they may train. Digits do not pass (0.4), clothes
     do (0.75): nobody has to know which a folder holds. Where raw pixels hardly tell the queries
     apart as they are, less than a quarter of the way from the largest class's share to 1, they allow nothing.
+    Of images of more than 64 px a side every second, third … pixel is looked at.
     """
     order = np.random.default_rng(0).permutation(split.train)
     queries = order[: min(MOST_QUERIES, len(order) // 2)]
@@ -117,4 +126,6 @@ def keeps_class_mirrored(images: LabeledImages, split: Split) -> bool:
 
 
 def _flat(pixels: np.ndarray) -> torch.Tensor:
+    step = -(-max(pixels.shape[2:]) // LARGEST_LOOKED_AT)
+    pixels = pixels[:, :, ::step, ::step]
     return torch.from_numpy(pixels.reshape(len(pixels), -1).astype(np.float32))

@@ -21,6 +21,7 @@ from ..training import Training
 from ..training import run as run_epochs
 from ..values import Epoch, LabeledImages, Position, Scores
 from .experiment import Experiment, assemble, chosen_device
+from .features import frozen_features
 from .flight import checked, fitted, step_seconds, told
 from .judging import Kept, chosen_k, gap_of
 from .models import finished_model
@@ -144,7 +145,15 @@ def _begun(
     rules = plan.sourcing.rules
     ground = settle(source, images, plan.recipe, seed=plan.seed, device=device, rules=rules)
     talk.say(_opening(source, plan, ground))
+    if ground.why:
+        talk.say(f"network: {ground.why}")
     tell(images, ground.found, talk)
+
+    features = None
+    if ground.recipe.frozen:
+        features = frozen_features(
+            images, ground.split, ground.recipe, seed=plan.seed, device=device, folder=folder.path, talk=talk
+        )
 
     def built() -> Experiment:
         return assemble(
@@ -154,6 +163,7 @@ def _begun(
             seed=plan.seed,
             preprocessing=ground.preprocessing,
             device=device,
+            features=features,
         )
 
     experiment, flight = built(), None
