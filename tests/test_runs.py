@@ -1,5 +1,6 @@
 """The run folder: one writer, whole files, and a history that keeps its lines."""
 
+import csv
 import errno
 import json
 import os
@@ -8,7 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import filelock
@@ -75,6 +76,17 @@ def folder(tmp_path):
 
 
 @pytest.fixture
+def table(folder):
+    """The rows of history.csv."""
+
+    def rows():
+        with (folder.path / "history.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    return rows
+
+
+@pytest.fixture
 def history(folder):
     """The lines of history.jsonl."""
     return lambda: (folder.path / "history.jsonl").read_bytes().splitlines()
@@ -119,8 +131,14 @@ def test_clearing_removes_what_a_run_left_and_nothing_else(folder):
     folder.write_scores({})
     folder.bundle.write_bytes(b"")
     (folder.path / "notes.txt").write_text("mine")
+    folder.tensorboard.mkdir()
+    (folder.tensorboard / "events.out.tfevents.1.x").write_bytes(b"")
     folder.clear()
     assert {file.name for file in folder.path.iterdir()} == {"notes.txt", ".lock"}
+    folder.tensorboard.mkdir()
+    (folder.tensorboard / "notes.txt").write_text("mine")
+    folder.clear()
+    assert [file.name for file in folder.tensorboard.iterdir()] == ["notes.txt"]
     folder.clear()
 
 
@@ -324,6 +342,61 @@ def test_lines_of_epochs_that_the_checkpoint_does_not_know_are_dropped(folder, h
 def test_a_history_that_was_never_begun_is_made(folder, history):
     folder.resume_history(checkpoint(2))
     assert [json.loads(line).get("epoch") for line in history()] == [1, 2, None]
+
+
+def test_the_table_holds_the_numbers_of_the_history(folder, history, table):
+    for number in (1, 2, 3):
+        folder.append(epoch(number))
+        assert len(table()) == number
+    told = [json.loads(line) for line in history()]
+    for row, line in zip(table(), told, strict=True):
+        metrics = line.pop("metrics")
+        assert row == {name: str(value) for name, value in (line | metrics).items()}
+        assert float(row["train_loss"]) == line["train_loss"]
+    assert list(table()[0]) == [
+        "epoch", "train_loss", "validation_loss", "learning_rate", "seconds", "core_seconds", "images",
+        "active", "valid", "empty_batches", "watched",
+    ]  # fmt: skip
+    assert [entry["epoch"] for entry in folder.epochs()] == [1, 2, 3]
+
+
+def test_other_columns_make_the_table_anew(folder, table):
+    folder.append(epoch(1))
+    folder.append(replace(epoch(2), metrics={"watched": 2.0, "a\nnew, one": 0.25, "epoch": 7.0}))
+    folder.append(epoch(3))
+    seen = [(row["epoch"], row["watched"], row["a new, one"], row["metrics.epoch"]) for row in table()]
+    assert seen == [("1", "1.5", "", ""), ("2", "2.0", "0.25", "7.0"), ("3", "1.5", "", "")]
+
+
+@pytest.mark.parametrize("left", [None, b"", b"epoch,tr", b"epoch\n1\n2\n"])
+def test_a_table_that_is_missing_or_torn_is_made_anew(folder, table, left):
+    for number in (1, 2):
+        folder.append(epoch(number))
+    path = folder.path / "history.csv"
+    whole = path.read_bytes()
+    path.unlink() if left is None else path.write_bytes(left)
+    folder.append(epoch(3))
+    assert path.read_bytes().startswith(whole)
+    assert [row["epoch"] for row in table()] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("length", range(0, 400, 23))
+def test_going_on_after_a_kill_gives_the_table_each_epoch_once(folder, table, length):
+    for number in (1, 2, 3):
+        folder.append(epoch(number))
+    path = folder.path / "history.csv"
+    path.write_bytes(path.read_bytes()[:length])
+    folder.resume_history(checkpoint(2, 1))
+    assert [row["epoch"] for row in table()] == ["1", "2"]
+    folder.append(epoch(3))
+    assert [row["epoch"] for row in table()] == ["1", "2", "3"]
+    assert [row["images"] for row in table()] == ["96"] * 3
+
+
+def test_a_table_that_cannot_be_written_is_named(folder):
+    (folder.path / "history.csv").mkdir()
+    with pytest.raises(ResourceError, match=r"history\.csv: cannot be written: is a directory"):
+        folder.append(epoch(1))
 
 
 def test_finished_epochs_without_a_checkpoint_are_told(folder):

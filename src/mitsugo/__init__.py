@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     )
     from .data.sources import load
     from .errors import DataError, MitsugoError, ModelError, ResourceError, StoreError, UsageError
+    from .estimators import TripletClassifier, TripletEmbedder
     from .model.bundle import Model
-    from .model.networks import ConvNet, EmbeddingNet, PairNet, TripletNet, initialise
+    from .model.convnet import ConvNet
+    from .model.networks import EmbeddingNet, PairNet, TripletNet, initialise
     from .model.preprocessing import Preprocessing, measured, prepare
+    from .model.residual import ResidualNet
     from .recipes import RECIPES, Recipe
     from .space.batch_losses import (
         batch_hard_loss,
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
         supervised_contrastive_loss,
     )
     from .space.losses import contrastive_loss, triplet_loss
-    from .space.metrics import evaluate
+    from .space.metrics import evaluate, evaluate_alone
     from .space.neighbors import nearest
     from .space.triplets import active_triplets
     from .tasks.models import train_model as train
@@ -60,9 +63,12 @@ _HOMES = {
     ),
     "data.sources": ("load",),
     "errors": ("DataError", "MitsugoError", "ModelError", "ResourceError", "StoreError", "UsageError"),
+    "estimators": ("TripletClassifier", "TripletEmbedder"),
     "model.bundle": ("Model",),
-    "model.networks": ("ConvNet", "EmbeddingNet", "PairNet", "TripletNet", "initialise"),
+    "model.convnet": ("ConvNet",),
+    "model.networks": ("EmbeddingNet", "PairNet", "TripletNet", "initialise"),
     "model.preprocessing": ("Preprocessing", "measured", "prepare"),
+    "model.residual": ("ResidualNet",),
     "recipes": ("RECIPES", "Recipe"),
     "space.batch_losses": (
         "batch_hard_loss",
@@ -71,7 +77,7 @@ _HOMES = {
         "supervised_contrastive_loss",
     ),
     "space.losses": ("contrastive_loss", "triplet_loss"),
-    "space.metrics": ("evaluate",),
+    "space.metrics": ("evaluate", "evaluate_alone"),
     "space.neighbors": ("nearest",),
     "space.triplets": ("active_triplets",),
     "tasks.models": ("train",),
@@ -107,6 +113,7 @@ __all__ = [  # noqa: RUF022 - in the order of the flow
     "augmented",
     "EmbeddingNet",
     "ConvNet",
+    "ResidualNet",
     "TripletNet",
     "PairNet",
     "initialise",
@@ -125,11 +132,14 @@ __all__ = [  # noqa: RUF022 - in the order of the flow
     "RECIPES",
     "Recipe",
     "train",
+    "TripletClassifier",
+    "TripletEmbedder",
     "Model",
     "Embeddings",
     "nearest",
     "Neighbors",
     "evaluate",
+    "evaluate_alone",
     "Score",
     "Scores",
     "Verdict",

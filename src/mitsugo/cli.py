@@ -118,6 +118,9 @@ def train(
     split: SplitKind = None,
     keep_together: KeepTogether = None,
     ng: Ng = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the curves for TensorBoard, too, into the run.")
+    ] = False,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -136,7 +139,7 @@ def train(
         batch_size=batch_size, learning_rate=learning_rate, seed=seed, device=device,
         threads=threads, start_epoch=start_epoch, resume=resume, overwrite=overwrite,
         loss=loss, precision=precision, settings=tuple(set_ or ()), budget=budget,
-        sourcing=sourcing,
+        sourcing=sourcing, tensorboard=tensorboard,
     )  # fmt: skip
     if show_augmentation is not None:
         from .tasks.show import show_augmentation as show
@@ -268,6 +271,35 @@ def suspects(
     with terminal.talking(quiet=quiet) as talk, stopping():
         document = task(run_, most=most, everything=all_, device=device, talk=talk)
     _answer(document, json_, lambda: terminal.suspected(document))
+
+
+@app.command()
+def triplets(
+    source: Source,
+    out: Annotated[Path, typer.Option(help="The file to write: .parquet, .csv or .jsonl.")],
+    pairs: Annotated[bool, typer.Option("--pairs", help="Labelled pairs in place of triplets.")] = False,
+    count: Annotated[
+        int | None, typer.Option(help="How many rows; default: one for each training image.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw, and of the split.")] = 0,
+    bad_images: BadImages = None,
+    group_by: GroupBy = None,
+    split: SplitKind = None,
+    keep_together: KeepTogether = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write anchor, positive and negative of random triplets of SOURCE, for other trainers."""
+    from .tasks.sourcing import parsed_source
+    from .tasks.triplets import write_triplets as task
+
+    said = {
+        "bad_images": bad_images, "group_by": group_by, "split": split, "keep_together": keep_together,
+    }  # fmt: skip
+    sourcing = parsed_source(said)
+    with terminal.talking(quiet=quiet) as talk, stopping():
+        document = task(source, out, pairs=pairs, count=count, seed=seed, sourcing=sourcing, talk=talk)
+    _answer(document, json_, lambda: f"{document['rows']:,} {document['kind']}: {shown(out)}")
 
 
 @app.command()

@@ -2,16 +2,20 @@
 
 run.json            what was run: recipe, source, split, seeds, versions, machine
 history.jsonl       a line an epoch, and a line wherever it was resumed
+history.csv         the same numbers of the finished epochs as a table
 checkpoint.mitsugo  weights, optimiser and position: what --resume goes on from
 model.mitsugo       the bundle
 scores.json         the accuracy with its intervals
 *.png, report.html  the pictures
+tensorboard         the curves for TensorBoard, where they were asked for
 """
 
 import contextlib
+import csv
+import io
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +29,13 @@ from .files import append_line, read_sealed, reason, remove_leftovers, replacing
 from .shapes import Tensor
 from .values import Epoch, Position
 
-__all__ = ["Checkpoint", "RunFolder", "opened"]
+__all__ = ["Checkpoint", "RunFolder", "flat", "opened"]
 
 SCHEMA = 1
-RUN, HISTORY, CHECKPOINT, BUNDLE, SCORES = (
+RUN, HISTORY, TABLE, CHECKPOINT, BUNDLE, SCORES = (
     "run.json",
     "history.jsonl",
+    "history.csv",
     "checkpoint.mitsugo",
     "model.mitsugo",
     "scores.json",
@@ -39,6 +44,8 @@ SUSPECTS = ("suspects.csv", "suspects.html")
 FOLDS = "folds"
 FEATURES = ".features-*.mitsugo"
 PICTURES = ("loss_curves.png", "embedding.png", "confusion.png", "mistakes.png", "report.html")
+EVENTS = "events.out.tfevents.*"
+"""The files that TensorBoard reads."""
 LOCK = ".lock"
 
 
@@ -72,6 +79,11 @@ class RunFolder:
     def report(self) -> Path:
         """Where the report lies."""
         return self.path / "report.html"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Where TensorBoard looks."""
+        return self.path / "tensorboard"
 
     def description(self) -> dict[str, Any] | None:
         """Return run.json, or None where no run was begun."""
@@ -130,8 +142,22 @@ class RunFolder:
             ) from error
 
     def append(self, epoch: Epoch) -> None:
-        """Add a finished epoch to history.jsonl."""
+        """Add a finished epoch to history.jsonl, then to history.csv.
+
+        The table follows from the lines alone: where it has other columns, or is not there, it is made anew.
+        """
         append_line(self.path / HISTORY, _line(epoch))
+        row, path = flat(asdict(epoch)), self.path / TABLE
+        if _first_line(path) == _cells(row).encode() + b"\n":
+            append_line(path, _cells(row.values()))
+        else:
+            self._tabulate()
+
+    def epochs(self) -> tuple[dict[str, Any], ...]:
+        """Return the finished epochs that history.jsonl tells of, as they stand there."""
+        path = self.path / HISTORY
+        lines = path.read_bytes().split(b"\n") if path.exists() else []
+        return tuple(entry for line in lines if "epoch" in (entry := _told(line) or {}))
 
     def resume_history(self, checkpoint: Checkpoint) -> None:
         """Make history.jsonl tell the finished epochs, their lines kept, and say where it went on.
@@ -143,15 +169,15 @@ class RunFolder:
         kept, told = [], set()
         if path.exists():
             for line in path.read_bytes().split(b"\n"):
-                with contextlib.suppress(ValueError, TypeError):
-                    entry = json.loads(line)
-                    if "epoch" not in entry or entry["epoch"] <= checkpoint.position.epochs:
-                        kept.append(line)
-                        told.add(entry.get("epoch"))
+                entry = _told(line)
+                if entry is not None and entry.get("epoch", 0) <= checkpoint.position.epochs:
+                    kept.append(line)
+                    told.add(entry.get("epoch"))
         kept += [_line(epoch).encode() for epoch in checkpoint.history if epoch.epoch not in told]
         resumed = {"resumed_after_epoch": checkpoint.position.epochs, "batches": checkpoint.position.batches}
         kept.append(json.dumps(resumed).encode())
         write_bytes(path, b"\n".join(kept) + b"\n")
+        self._tabulate()
 
     def check_unbegun(self) -> None:
         """Look that no epoch was finished here, where there is no checkpoint to go on from.
@@ -171,17 +197,27 @@ class RunFolder:
         Raises:
             ResourceError: a file cannot be removed.
         """
+        self.clear_tensorboard()
         features = [path.name for path in self.path.glob(FEATURES)]
-        for name in (FOLDS, *SUSPECTS, *PICTURES, *features, SCORES, BUNDLE, HISTORY, CHECKPOINT, RUN):
-            try:
-                if name == FOLDS and (self.path / name).is_dir():
-                    shutil.rmtree(self.path / name)
-                else:
-                    (self.path / name).unlink(missing_ok=True)
-            except OSError as error:
-                raise ResourceError(
-                    f"{shown(self.path / name)}: cannot be removed: {reason(error)}; choose another --out"
-                ) from error
+        for name in (FOLDS, *SUSPECTS, *PICTURES, *features, SCORES, BUNDLE, TABLE, HISTORY, CHECKPOINT, RUN):
+            _remove(self.path / name)
+
+    def clear_tensorboard(self) -> None:
+        """Remove the curves that TensorBoard reads, and nothing else.
+
+        Raises:
+            ResourceError: a file cannot be removed.
+        """
+        for path in self.tensorboard.glob(EVENTS):
+            _remove(path)
+        with contextlib.suppress(OSError):  # somebody else's files are left, or it was never there
+            self.tensorboard.rmdir()
+
+    def _tabulate(self) -> None:
+        rows = [flat(entry) for entry in self.epochs()]
+        columns = dict.fromkeys(name for row in rows for name in row)
+        lines = [_cells(columns), *(_cells(row.get(name, "") for name in columns) for row in rows)]
+        write_bytes(self.path / TABLE, "".join(f"{line}\n" for line in lines).encode())
 
     def _read_json(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
@@ -254,5 +290,55 @@ def _check_content(path: Path, names: set[str], *, resume: bool, overwrite: bool
         )
 
 
+def flat(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an epoch's numbers by column: its own, then each metric by its name.
+
+    >>> flat({"epoch": 1, "train_loss": 0.5, "metrics": {"accuracy": 0.9}})
+    {'epoch': 1, 'train_loss': 0.5, 'accuracy': 0.9}
+    >>> flat({"epoch": 1, "metrics": {"epoch": 7.0}})
+    {'epoch': 1, 'metrics.epoch': 7.0}
+    """
+    own = {name: value for name, value in entry.items() if name != "metrics"}
+    metrics = entry.get("metrics", {})
+    return own | {f"metrics.{name}" if name in own else name: value for name, value in metrics.items()}
+
+
 def _line(epoch: Epoch) -> str:
     return json.dumps(asdict(epoch))
+
+
+def _told(line: bytes) -> dict[str, Any] | None:
+    """Return what a line of the history tells, or None of a torn one."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and isinstance(entry.get("epoch", 0), int) else None
+
+
+def _cells(values: Iterable[Any]) -> str:
+    """Return a line of a table; a number reads as in history.jsonl, and a line break is no cell's."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(" ".join(str(value).split()) for value in values)
+    return text.getvalue()
+
+
+def _first_line(path: Path) -> bytes:
+    """Return a file's first line, or nothing where there is none to be read."""
+    try:
+        with path.open("rb") as file:
+            return file.readline()
+    except OSError:
+        return b""
+
+
+def _remove(path: Path) -> None:
+    try:
+        if path.name == FOLDS and path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"{shown(path)}: cannot be removed: {reason(error)}; choose another --out"
+        ) from error

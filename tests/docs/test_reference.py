@@ -136,7 +136,7 @@ def test_there_are_messages_and_an_invented_one_would_be_found():
 
 def test_every_file_of_a_run_is_in_the_reference():
     told = [codes(row[0])[0] for row in rows(section("files.md", "The run folder"))]
-    kept = {runs.RUN, runs.HISTORY, runs.CHECKPOINT, runs.BUNDLE, runs.SCORES, *runs.PICTURES}
+    kept = {runs.RUN, runs.HISTORY, runs.TABLE, runs.CHECKPOINT, runs.BUNDLE, runs.SCORES, *runs.PICTURES}
     assert set(told) == kept
     assert len(told) == len(kept)
 

@@ -18,7 +18,15 @@ from mitsugo.tasks.train import TrainOptions, train
 
 
 def test_a_run_leaves_its_files_and_nothing_else(tiny_run):
-    expected = {"run.json", "history.jsonl", "checkpoint.mitsugo", "model.mitsugo", "scores.json", ".lock"}
+    expected = {
+        "run.json",
+        "history.jsonl",
+        "history.csv",
+        "checkpoint.mitsugo",
+        "model.mitsugo",
+        "scores.json",
+        ".lock",
+    }
     assert {file.name for file in tiny_run.run.iterdir()} == expected | set(PICTURES)
     for name in PICTURES[:-1]:
         assert (tiny_run.run / name).read_bytes().startswith(b"\x89PNG")

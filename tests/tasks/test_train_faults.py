@@ -96,9 +96,10 @@ def expected(tiny_run):
 @pytest.mark.parametrize("stays_full", [False, True])
 def test_a_full_disk_at_any_call_of_a_training(tmp_path, tiny_options, expected, stays_full):
     calls = fails_everywhere(tmp_path, tiny_options, errno.ENOSPC, expected, stays_full=stays_full)
-    # run.json, three checkpoints, the bundle, five pictures, scores.json: each replaced once; three lines
-    assert calls.count("replace") == 1 + 3 + 1 + 5 + 1
-    assert calls.count("fsync") == 2 * 11 + 3 + 1
+    # run.json, three checkpoints, the table's head, the bundle, five pictures, scores.json: each replaced
+    # once; three lines of the history and two of the table are added
+    assert calls.count("replace") == 1 + 3 + 1 + 1 + 5 + 1
+    assert calls.count("fsync") == 2 * 12 + 3 + 2 + 1
     assert calls.count("write") > 30
 
 

@@ -53,6 +53,8 @@ class TrainOptions:
     resume: bool = False
     overwrite: bool = False
     sourcing: SourceOptions = AS_IT_IS
+    tensorboard: bool = False
+    """Whether the curves are written for TensorBoard, too."""
 
     def changes(self) -> dict[str, Any]:
         """Return the options that change the recipe."""

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import signal
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from .sourcing import AS_IT_IS, SourceOptions, loaded, remade_source
 from .state import captured, restore
 from .stopping import Stop, stopping
 from .talk import SILENT, Talk
+from .tracking import check_tensorboard, tracked
 
 __all__ = ["TrainOptions", "Trained", "train"]
 
@@ -75,6 +77,8 @@ def train(options: TrainOptions, talk: Talk = SILENT) -> Trained:
     """
     if not options.resume:
         planned(options)  # a bad option is told before the data is read
+    if options.tensorboard:
+        check_tensorboard()
     out = options.out or _usual_folder(options)
     sourcing = _sourcing(options, out)
     images = loaded(options.source, sourcing, talk)
@@ -92,7 +96,8 @@ def train(options: TrainOptions, talk: Talk = SILENT) -> Trained:
         if options.overwrite:
             folder.clear()  # only now: nothing that can be known beforehand keeps the new run from beginning
         folder.describe(run.description)
-        history, kept = _train(run, stop, talk)
+        with tracked(folder, talk) if options.tensorboard else nullcontext(talk) as listener:
+            history, kept = _train(run, stop, listener)
         return _trained(folder, _finish(run, history, kept, talk))
 
 
