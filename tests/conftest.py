@@ -50,6 +50,14 @@ def _write_idx(folder, seed=0, *, train=32, test=8, classes=4):
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory):
+    """No test sees, or leaves anything in, the cache of whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MITSUGO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def write_idx():
     """Write an IDX folder of noisy 4x4 images."""

@@ -63,6 +63,9 @@ SplitKind = Annotated[
 KeepTogether = Annotated[
     str | None, typer.Option(help="What never stands on both sides: equal pixels, or near duplicates, too.")
 ]
+CacheBudget = Annotated[
+    str | None, typer.Option(help="What decoded photos may take on the disk, as 20G; 0 keeps nothing.")
+]
 Ng = Annotated[
     list[str] | None,
     typer.Option(
@@ -117,6 +120,7 @@ def train(
     group_by: GroupBy = None,
     split: SplitKind = None,
     keep_together: KeepTogether = None,
+    cache_budget: CacheBudget = None,
     ng: Ng = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write the curves for TensorBoard, too, into the run.")
@@ -132,6 +136,7 @@ def train(
     said = {
         "image_size": image_size, "fit": fit, "crop": crop, "pixels": pixels, "bad_images": bad_images,
         "group_by": group_by, "split": split, "keep_together": keep_together,
+        "cache_budget": cache_budget,
     }  # fmt: skip
     sourcing = parsed_source(said, ng or ())
     options = TrainOptions(
@@ -172,6 +177,7 @@ def compare(
     group_by: GroupBy = None,
     split: SplitKind = None,
     keep_together: KeepTogether = None,
+    cache_budget: CacheBudget = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -182,6 +188,7 @@ def compare(
     said = {
         "image_size": image_size, "fit": fit, "crop": crop, "pixels": pixels, "bad_images": bad_images,
         "group_by": group_by, "split": split, "keep_together": keep_together,
+        "cache_budget": cache_budget,
     }  # fmt: skip
     sourcing = parsed_source(said)
     with terminal.talking(quiet=quiet) as talk, stopping():
@@ -300,6 +307,18 @@ def triplets(
     with terminal.talking(quiet=quiet) as talk, stopping():
         document = task(source, out, pairs=pairs, count=count, seed=seed, sourcing=sourcing, talk=talk)
     _answer(document, json_, lambda: f"{document['rows']:,} {document['kind']}: {shown(out)}")
+
+
+@app.command()
+def cache(
+    action: Annotated[str, typer.Argument(metavar="list|clear", help="List what it holds, or empty it.")],
+    json_: Json = False,
+) -> None:
+    """List the decoded photos that are kept on the disk, or remove them; they are made again when needed."""
+    from .tasks.caching import cache as task
+
+    document = task(action)
+    _answer(document, json_, lambda: terminal.cached(document))
 
 
 @app.command()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .training import Progress
     from .values import Epoch
 
-__all__ = ["compared", "evaluated", "inspected", "pairs", "suspected", "talking", "trained"]
+__all__ = ["cached", "compared", "evaluated", "inspected", "pairs", "suspected", "talking", "trained"]
 
 SCORE_NAMES = {
     "knn_accuracy": "5-NN accuracy",
@@ -185,6 +185,21 @@ def suspected(document: Mapping[str, Any]) -> str:
     ]
     told = f"{document['doubted']:,} of {document['examined']:,} {document['part']} are doubted"
     return "\n".join((*lines, told, f"table  {shown(document['csv'])}", f"page   {shown(document['html'])}"))
+
+
+def cached(document: Mapping[str, Any]) -> str:
+    """Return what the cache holds, an entry a line, or what was removed from it."""
+    folder, size = shown(document["folder"]), document["bytes"] / 1e6
+    if "removed" in document:
+        return f"{document['removed']:,} sets of decoded photos, {size:,.1f} MB, removed from {folder}"
+    lines = []
+    for entry in document["entries"]:
+        channels, height, width = entry["image_shape"]
+        lines.append(
+            f"{entry['key'][:12]}  {entry['images']:>9,} images of {width}x{height}x{channels}  "
+            f"{entry['bytes'] / 1e6:>10,.1f} MB  used {entry['used']}"
+        )
+    return "\n".join((*lines, f"{size:,.1f} MB in {folder}"))
 
 
 def pairs(content: Mapping[str, object]) -> str:

@@ -31,6 +31,8 @@ def test_options_become_a_reading():
         ({"pixels": "cmyk"}, "--pixels cmyk: expected grey or rgb"),
         ({"fit": "stretch"}, "--fit stretch: expected resize, pad or crop"),
         ({"bad_images": "mend"}, "--bad-images mend: expected stop or skip"),
+        ({"cache_budget": "much"}, "--cache-budget much: expected bytes as 500M or 20G; 0 keeps nothing"),
+        ({"split": "random"}, "--split random: expected stratified or unseen-classes"),
         ({"group_by": "("}, r"--group-by \(: is no regular expression"),
     ],
 )
@@ -39,8 +41,19 @@ def test_what_cannot_be_meant_is_refused(said, message):
         parsed_source(said)
 
 
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [("0", 0), ("500M", 500 << 20), ("20GiB", 20 << 30), ("1.5g", 3 << 29), ("7k", 7 << 10)],
+)
+def test_a_budget_is_bytes_and_no_part_of_a_run(said, size):
+    options = parsed_source({"cache_budget": said})
+    assert options.cache_budget == size
+    assert "cache_budget" not in options.plain()
+
+
 def test_what_run_json_tells_comes_back():
-    options = parsed_source({"image_size": "8x6", "crop": "0,0,5,5", "group_by": "x"})
+    said = {"image_size": "8x6", "crop": "0,0,5,5", "group_by": "x", "split": "unseen-classes"}
+    options = parsed_source(said, ["scratch", "dent"])
     assert remade_source(options.plain()) == options
     for damaged in ({}, {"reading": {}}, {"reading": options.plain()["reading"] | {"crop": 3}}):
         with pytest.raises(ModelError, match="how the source was read"):

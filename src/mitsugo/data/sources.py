@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, ResourceError, UsageError, shown
 from ..files import reason, sha256_of
 from ..values import LabeledImages, Split
+from .cache import Cache, usual_folder
 from .folders import is_image_folder, listed_folder
 from .idx import IdxPart, idx_header, labeled_images, read_idx_folder
 from .ingest import ingested
@@ -57,6 +58,8 @@ def load(
     reading: Reading = AS_IT_IS,
     *,
     tell: Callable[[int, int], object] = lambda _done, _total: None,
+    warn: Callable[[str], object] = lambda _sentence: None,
+    cache_budget: int | None = None,
 ) -> LabeledImages:
     """Load a source: a built-in one by its name, a folder of photos or of IDX files, or a table of photos.
 
@@ -67,6 +70,9 @@ def load(
         source: what `mitsugo sources` lists.
         reading: how photos are read; built-in sets and IDX files hold images as they are.
         tell: is told how many photos of how many were read.
+        warn: is told what must not be missed.
+        cache_budget: bytes that decoded photos may take on the disk; None: the usual, see `Cache`; 0 keeps
+            nothing.
 
     Raises:
         UsageError: a name that is neither built in nor a path, or a reading of what holds no photos.
@@ -98,7 +104,8 @@ def load(
     if is_folder and not is_image_folder(path):
         return _as_it_is(read_idx_folder(path), shown(path), reading)
     files = listed_folder(path, reading) if is_folder else listed_table(path, reading)
-    return ingested(files, reading, tell=tell)
+    cache = None if cache_budget == 0 else Cache(folder=usual_folder(), budget=cache_budget)
+    return ingested(files, reading, cache=cache, tell=tell, warn=warn)
 
 
 def _as_it_is(images: LabeledImages, who: str, reading: Reading) -> LabeledImages:

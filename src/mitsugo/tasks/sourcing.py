@@ -20,6 +20,7 @@ NAMES = 5
 TOLD = 1.5
 """Photos that shrink by so much are spoken of."""
 PIXELS = {"grey": 1, "rgb": 3}
+UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 RULES = {"split": "kind", "keep_together": "together"}
 """Options, and the rules that they are."""
 
@@ -31,16 +32,18 @@ class SourceOptions:
     Args:
         reading: how its files are read.
         rules: how it is split.
+        cache_budget: bytes that decoded photos may take on the disk; None: the usual; 0 keeps nothing.
         ng: the classes that are NG; all others are OK. None where nobody asks for escapes.
     """
 
     reading: Reading = field(default_factory=Reading)
     rules: Rules = BY_CLASS
     ng: tuple[str, ...] = ()
+    cache_budget: int | None = None
 
     def plain(self) -> dict[str, Any]:
-        """Return what was said as JSON values, for run.json."""
-        return dataclasses.asdict(self)
+        """Return all but the budget as JSON values, for run.json."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if key != "cache_budget"}
 
 
 AS_IT_IS = SourceOptions()
@@ -67,8 +70,8 @@ def parsed_source(said: Mapping[str, str | None], ng: Sequence[str] = ()) -> Sou
     """Return what the options of the command line say.
 
     Args:
-        said: image_size, fit, crop, pixels, bad_images, group_by, split, keep_together; None, or no key,
-            where nothing was said.
+        said: image_size, fit, crop, pixels, bad_images, group_by, split, keep_together, cache_budget; None,
+            or no key, where nothing was said.
         ng: names of classes that are NG.
 
     Raises:
@@ -83,8 +86,14 @@ def parsed_source(said: Mapping[str, str | None], ng: Sequence[str] = ()) -> Sou
         if pixels not in PIXELS:
             raise UsageError(f"--pixels {shown(pixels)}: expected grey or rgb")
         known["channels"] = PIXELS[pixels]
+    budget = known.pop("cache_budget", None)
     rules = {to: known.pop(name) for name, to in RULES.items() if name in known}
-    return SourceOptions(reading=Reading(**known), rules=Rules(**rules), ng=tuple(ng))
+    return SourceOptions(
+        reading=Reading(**known),
+        rules=Rules(**rules),
+        ng=tuple(ng),
+        cache_budget=None if budget is None else _bytes(budget),
+    )
 
 
 def for_model(options: SourceOptions, model: Model) -> SourceOptions:
@@ -109,7 +118,9 @@ def loaded(source: str, options: SourceOptions = AS_IT_IS, talk: Talk = SILENT) 
         UsageError: options that the source has no use for.
         DataError: a source that cannot be used.
     """
-    images = load(source, options.reading, tell=talk.reading)
+    images = load(
+        source, options.reading, tell=talk.reading, warn=talk.warn, cache_budget=options.cache_budget
+    )
     if images.intake is None:
         return images
     if images.intake.shrunk >= TOLD:
@@ -141,3 +152,10 @@ def _crop(text: str) -> tuple[int, int, int, int]:
         raise UsageError(f"--crop {shown(text)}: expected x,y,width,height in pixels, as 100,50,640,480")
     x, y, width, height = map(int, text.split(","))
     return x, y, width, height
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)([kmgt]?)(?:i?b)?", text.strip().lower())
+    if not found:
+        raise UsageError(f"--cache-budget {shown(text)}: expected bytes as 500M or 20G; 0 keeps nothing")
+    return int(float(found[1]) * UNITS[found[2]])

@@ -112,9 +112,10 @@ def _sourcing(options: TrainOptions, out: Path) -> SourceOptions:
         return options.sourcing
     before = RunFolder(out).description()
     try:
-        return AS_IT_IS if before is None else remade_source(before["source"])
+        began = AS_IT_IS if before is None else remade_source(before["source"])
     except (KeyError, TypeError, ModelError):  # which is told where the plan is read
         return options.sourcing
+    return dataclasses.replace(began, cache_budget=options.sourcing.cache_budget)
 
 
 def _planned(options: TrainOptions, before: dict[str, Any] | None, folder: RunFolder) -> Plan:

@@ -1,7 +1,7 @@
 """How files of any size became images of one, and what was found on the way."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from ..errors import UsageError
 
@@ -55,8 +55,10 @@ class Intake:
         framing: what every photo went through; new photos go through it, too.
         skipped: name and reason of each file that was left out.
         shrunk: the median photo is so many times as wide (or high, what is more) as what became of it.
+        stored: where the pixels are: "memory", "cache" or "files" (decoded anew at each use).
     """
 
     framing: Framing
     skipped: tuple[tuple[str, str], ...] = ()
     shrunk: float = 1.0
+    stored: Literal["memory", "cache", "files"] = "memory"
