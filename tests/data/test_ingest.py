@@ -82,6 +82,7 @@ def cache(tmp_path):
 @pytest.fixture(autouse=True)
 def _several_threads(monkeypatch):
     monkeypatch.setattr(decoding, "_threads", lambda: 3)
+    monkeypatch.setattr(decoding, "SMALL", 0)
 
 
 @pytest.fixture
@@ -618,6 +619,24 @@ def test_one_thread_gives_the_same(tmp_path, heard, monkeypatch):
     several = heard.read(files)
     monkeypatch.setattr(decoding, "_threads", lambda: 1)
     assert np.array_equal(heard.read(files).pixels, several.pixels)
+
+
+def test_small_files_are_worked_on_by_one_thread(tmp_path, heard, monkeypatch):
+    names = set()
+
+    def look(*given):
+        names.add(threading.current_thread().name)
+        return real(*given)
+
+    real = ingest.looked_at
+    monkeypatch.setattr(ingest, "looked_at", look)
+    files = write(tmp_path, 9)
+    heard.read(files)
+    assert threading.current_thread().name not in names
+    names.clear()
+    monkeypatch.setattr(decoding, "SMALL", 1 << 10)
+    heard.read(files)
+    assert names == {threading.current_thread().name}
 
 
 def test_there_are_threads_for_the_processors_that_are_ours(monkeypatch):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -20,6 +21,8 @@ from .images import Header, file_content, header_of
 __all__ = ["UNREAD", "Look", "decoded_again", "hashed", "header_at", "in_order", "looked_at", "status_of"]
 
 CHUNK: Final = 16
+SMALL: Final = 8 << 10
+"""Files of fewer bytes are decoded sooner by one thread."""
 MOST_THREADS: Final = 16
 UNREAD: Final = (-1, -1, -1, -1)
 """The status of a file that could not be read."""
@@ -88,14 +91,22 @@ def decoded_again(path: Path, status: tuple[int, ...], framing: Framing) -> UInt
 
 
 def in_order(
-    work: Callable[[int], Found], places: Sequence[int]
+    work: Callable[[int], Found], places: Sequence[int], *, each: float = math.inf
 ) -> contextlib.closing[Generator[Found, None, None]]:
-    """Yield what is found at each place, in their order; at the end of the block no thread is left."""
-    return contextlib.closing(_worked_out(work, places))
+    """Yield what is found at each place, in their order; at the end of the block no thread is left.
+
+    Args:
+        work: is given a place.
+        places: in the order in which they are yielded.
+        each: bytes of a file, about. Small ones are worked on by this thread alone: Python's own work for
+            each is the most of it, and threads would take turns at that.
+    """
+    return contextlib.closing(_worked_out(work, places, 1 if each < SMALL else _threads()))
 
 
-def _worked_out(work: Callable[[int], Found], places: Sequence[int]) -> Generator[Found, None, None]:
-    threads = _threads()
+def _worked_out(
+    work: Callable[[int], Found], places: Sequence[int], threads: int
+) -> Generator[Found, None, None]:
     if min(threads, len(places)) < 2:
         yield from map(work, places)
         return

@@ -195,7 +195,7 @@ def _found_by_content(work: Work, framing: Framing) -> tuple[str, Taken | None]:
         return "", None
     digest = hashlib.sha256()
     paths = work.files.paths
-    with in_order(lambda place: hashed(paths[place]), range(len(paths))) as looks:
+    with in_order(lambda place: hashed(paths[place]), range(len(paths)), each=work.each) as looks:
         for place, look in enumerate(looks):
             digest.update(look.digest)
             work.statuses[place] = look.status
@@ -209,7 +209,7 @@ def _decoded(work: Work, framing: Framing) -> tuple[str, Taken]:
     paths, tally = work.files.paths, Tally()
     with (
         contextlib.closing(Store(work, framing)) as store,
-        in_order(lambda place: looked_at(paths[place], framing), range(len(paths))) as looks,
+        in_order(lambda place: looked_at(paths[place], framing), range(len(paths)), each=work.each) as looks,
     ):
         for place, look in enumerate(looks):
             if look.framed is not None:

@@ -45,6 +45,11 @@ class Work:
     tell: Tell
     warn: Warn
 
+    @property
+    def each(self) -> float:
+        """Bytes of a file, the mean."""
+        return float(self.statuses[:, 0].mean())
+
 
 def opened(work: Work, entry: Entry | None) -> Taken | None:
     """Return what an entry of the cache holds; a damaged one is told of and removed."""
