@@ -119,7 +119,9 @@ def desk(tmp_path, monkeypatch):
     torch.set_num_threads(threads)
 
 
-RUNNABLE = [page for page in PAGES if any(map(quick, steps(page)))]
+TWIN = ROOT / "docs" / "guides" / "from-photos-to-scores.ja.md"
+"""Its steps are compared with those of the English page, which are run."""
+RUNNABLE = [page for page in PAGES if page != TWIN and any(map(quick, steps(page)))]
 
 
 def test_pages_that_are_run_are_the_ones_meant():
@@ -128,6 +130,7 @@ def test_pages_that_are_run_are_the_ones_meant():
         "every-triplet.md",
         "budget-and-settings.md",
         "compare-honestly.md",
+        "from-photos-to-scores.md",
         "other-trainers.md",
         "resume-and-reproduce.md",
         "scikit-learn.md",
@@ -158,6 +161,15 @@ def test_the_pages_for_japanese_readers_are_there_and_lead_both_ways():
         assert "(README.ja.md)" in english.read_text()
         assert "(README.md)" in japanese.read_text()
         assert re.search("[ぁ-ん]", japanese.read_text())
+
+
+def test_the_guide_for_photos_is_the_same_in_both_languages():
+    english, japanese = TWIN.with_name("from-photos-to-scores.md"), TWIN
+    assert [*steps(english)] == [*steps(japanese)]
+    assert f"({japanese.name})" in english.read_text()
+    assert f"({english.name})" in japanese.read_text()
+    headings = [re.findall(r"^## (\d?)", page.read_text(), re.MULTILINE) for page in (english, japanese)]
+    assert headings[0] == headings[1]
 
 
 def test_both_readmes_give_the_same_results():
