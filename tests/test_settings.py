@@ -30,7 +30,8 @@ def test_an_unknown_recipe_suggests_the_nearest():
     with pytest.raises(UsageError, match="^--recipe artcle: .*; did you mean article\\?$"):
         named("artcle")
     listed = (
-        "expected one of standard, standard-softmax, article, article-siamese, raw-pixels or a .toml file"
+        "expected one of standard, standard-softmax, photos, photos-pretrained, article, article-siamese, "
+        "raw-pixels or a .toml file"
     )
     with pytest.raises(UsageError, match=f"^--recipe qqq: there is no such recipe, {listed}; .*lists them$"):
         named("qqq")
@@ -77,7 +78,10 @@ def test_a_file_without_a_base_changes_the_default_and_may_name_itself(toml):
         ("hidden = 256", "hidden: input should be a valid array"),
         ("hidden = [256.5]", "hidden: input should be a valid integer"),
         ("what = 3", "what: input should be a valid string"),
-        ('network = "cnn"', "network: input should be 'mlp', 'convnet' or 'raw-pixels'"),
+        (
+            'network = "cnn"',
+            "network: input should be 'mlp', 'convnet', 'residual', 'backbone' or 'raw-pixels'",
+        ),
         ('base = "artcle"', f"base is 'artcle', expected one of {', '.join(RECIPES)}"),
         ("base = []", f"base is [], expected one of {', '.join(RECIPES)}"),
     ],

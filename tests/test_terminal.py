@@ -20,7 +20,7 @@ EPOCH = Epoch(
     core_seconds=2.0,
     images=96,
 )
-SCORE = {"value": 0.98, "low": 0.975, "high": 0.985, "n": 10_000, "interval": "Wilson"}
+SCORE = {"value": 0.98, "low": 0.975, "high": 0.985, "n": 10_000, "interval": "Wilson", "groups": None}
 
 
 class FakeTerminal(io.StringIO):
@@ -98,6 +98,7 @@ def test_scores_say_their_interval_and_their_number():
             "silhouette": {**SCORE, "value": 0.5, "low": 0.4999, "high": 0.51, "n": 5000},
             "between_within": {**SCORE, "value": 5.0, "low": 4.0, "high": 6.0},
         },
+        "inspection": None,
         "epochs": 10,
         "seconds": 12.34,
         "seed": 7,
@@ -116,10 +117,32 @@ def test_scores_say_their_interval_and_their_number():
 
 
 def test_an_evaluation_names_model_and_source():
-    document = {"model": "runs/a", "source": "digits\n", "scores": {"knn_accuracy": SCORE}}
+    document = {
+        "model": "runs/a",
+        "source": "digits\n",
+        "scores": {"knn_accuracy": SCORE},
+        "inspection": None,
+    }
     assert terminal.evaluated(document).splitlines() == [
         r"runs/a on 'digits\n'",
         "5-NN accuracy     98.00 %  (97.50 to 98.50, n = 10,000)",
+    ]
+
+
+def test_groups_escapes_and_overkill_are_told():
+    rate = {"count": 0, "n": 20, "upper": 0.1391, "words": "0 of 20, at most 13.9 %"}
+    document = {
+        "model": "runs/a",
+        "source": "parts",
+        "scores": {"ami": {**SCORE, "value": 0.5, "low": 0.4, "high": 0.6, "groups": 28}},
+        "inspection": {"ng": ["dent"], "escapes": rate, "overkill": rate, "groups_with_escapes": rate},
+    }
+    assert terminal.evaluated(document).splitlines() == [
+        "runs/a on parts",
+        "AMI               0.500  (0.400 to 0.600, n = 10,000 in 28 groups)",
+        "escapes           0 of 20, at most 13.9 %  (one-sided 95 %, Clopper-Pearson)",
+        "  in groups       0 of 20, at most 13.9 %  (one-sided 95 %, Clopper-Pearson)",
+        "overkill          0 of 20, at most 13.9 %  (one-sided 95 %, Clopper-Pearson)",
     ]
 
 

@@ -29,7 +29,7 @@ from .files import append_line, read_sealed, reason, remove_leftovers, replacing
 from .shapes import Tensor
 from .values import Epoch, Position
 
-__all__ = ["Checkpoint", "RunFolder", "flat", "opened"]
+__all__ = ["SEEN", "Checkpoint", "RunFolder", "flat", "opened"]
 
 SCHEMA = 1
 RUN, HISTORY, TABLE, CHECKPOINT, BUNDLE, SCORES = (
@@ -43,6 +43,8 @@ RUN, HISTORY, TABLE, CHECKPOINT, BUNDLE, SCORES = (
 SUSPECTS = ("suspects.csv", "suspects.html")
 FOLDS = "folds"
 FEATURES = ".features-*.mitsugo"
+SEEN = "seen.png"
+"""What training sees of photos, drawn before the first step."""
 PICTURES = ("loss_curves.png", "embedding.png", "confusion.png", "mistakes.png", "report.html")
 EVENTS = "events.out.tfevents.*"
 """The files that TensorBoard reads."""
@@ -199,7 +201,19 @@ class RunFolder:
         """
         self.clear_tensorboard()
         features = [path.name for path in self.path.glob(FEATURES)]
-        for name in (FOLDS, *SUSPECTS, *PICTURES, *features, SCORES, BUNDLE, TABLE, HISTORY, CHECKPOINT, RUN):
+        for name in (
+            FOLDS,
+            *SUSPECTS,
+            *PICTURES,
+            SEEN,
+            *features,
+            SCORES,
+            BUNDLE,
+            TABLE,
+            HISTORY,
+            CHECKPOINT,
+            RUN,
+        ):
             _remove(self.path / name)
 
     def clear_tensorboard(self) -> None:

@@ -1,4 +1,5 @@
 import math
+from functools import partial
 from inspect import unwrap
 
 import numpy as np
@@ -7,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mitsugo.errors import DataError, ModelError, UsageError
-from mitsugo.space.metrics import accuracy, confusion_matrix, evaluate, most_confidently_wrong, vote
+from mitsugo.space import metrics
+from mitsugo.space.metrics import (
+    accuracy,
+    confusion_matrix,
+    evaluate,
+    evaluate_alone,
+    most_confidently_wrong,
+    vote,
+)
+from mitsugo.space.retrieval import at_r
 from mitsugo.values import Embeddings
 
 CLASSES = ("left", "right")
@@ -133,7 +143,68 @@ def test_an_evaluation_that_can_be_worked_out_by_head():
     assert scores.between_within.value == pytest.approx((22 / 4) / (9 / 2))
     # a and b of each query: 1, 6; 1, 5; 8, 9.5; 8, 1.5
     assert scores.silhouette.value == pytest.approx((5 / 6 + 4 / 5 + 1.5 / 9.5 - 6.5 / 8) / 4)
-    assert [score.n for score in scores.numbers().values()] == [4] * 4
+    # of its class 4 in the gallery, among the nearest 4: 4, 4, 4, and of the last none
+    assert (scores.r_precision.value, scores.map_at_r.value) == (0.75, 0.75)
+    # and among 5 or more the last finds one: 10 is the fifth
+    assert (scores.recall_at_2.value, scores.recall_at_4.value, scores.recall_at_8.value) == (0.75, 0.75, 1.0)
+    assert scores.balanced_accuracy is None, "two of each: it is the accuracy"
+    assert [(one.recall.value, one.precision.value) for one in scores.per_class] == [(1.0, 2 / 3), (0.5, 1.0)]
+    assert {score.n for score in scores.numbers().values()} == {4}
+
+
+def test_everyone_among_the_others():
+    """Two heaps of three at one place each, and a stray: itself is left out by its index, its copies stay."""
+    points = embeddings([0, 0, 0, 9, 9, 9, 4], [0, 0, 0, 1, 1, 1, 1])
+    result = evaluate_alone(points, seed=0, k=2, query_groups=np.array([0, 0, 1, 1, 2, 2, 3]), ng=["right"])
+    assert result.neighbors.indices.tolist() == [[1, 2], [0, 2], [0, 1], [4, 5], [3, 5], [3, 4], [0, 1]]
+    assert result.predicted.tolist() == [0, 0, 0, 1, 1, 1, 0]
+    scores = result.scores
+    assert scores.knn_accuracy.value == 6 / 7
+    assert scores.knn_accuracy.groups == 4
+    assert scores.balanced_accuracy.value == pytest.approx((1 + 3 / 4) / 2)
+    assert (scores.inspection.escapes.count, scores.inspection.escapes.n) == (1, 4)
+    assert scores.inspection.groups_with_escapes.n == 3
+    assert scores.k == 2
+
+
+def test_fewer_images_than_voters_are_refused_among_themselves_too():
+    with pytest.raises(UsageError, match="a gallery of 5 images; expected 6 or more for the vote of 5"):
+        evaluate_alone(embeddings(range(5), [0] * 5), seed=0)
+    with pytest.raises(UsageError, match="k = 0 neighbours to vote; expected 1 or more"):
+        evaluate_alone(embeddings(range(5), [0] * 5), seed=0, k=0)
+    with pytest.raises(UsageError, match="3 groups for 6 queries"):
+        evaluate_alone(embeddings(range(6), [0] * 6), seed=0, query_groups=np.zeros(3, np.int64))
+
+
+def test_of_many_queries_a_sample_tells_how_they_lie_and_it_is_said():
+    chance = np.random.default_rng(0)
+    many = embeddings(chance.normal(size=400) + 9 * (np.arange(400) % 2), np.arange(400) % 2)
+    scores = evaluate(many, many, seed=5, sample=100).scores
+    for score in (scores.silhouette, scores.ami):
+        assert score.n == 100
+        assert score.interval.endswith(", on a sample of 100 of 400 drawn from seed 5")
+
+
+def test_queries_whose_class_is_not_there_are_wrong_but_have_nothing_to_find():
+    queries = embeddings([0.25, 10.25, 1.0], [0, 1, 0])
+    gallery = embeddings([0, 1, 2, 3, 4], [0] * 5)
+    scores = evaluate(gallery, queries, seed=0).scores
+    assert scores.knn_accuracy.value == 2 / 3
+    assert (scores.map_at_r.value, scores.map_at_r.n) == (1.0, 2)
+    assert scores.map_at_r.interval.endswith("without the 1 queries that have none of their class to find")
+    none = evaluate(gallery, embeddings([5, 6], [1, 1]), seed=0).scores
+    assert none.map_at_r is None
+    assert "map_at_r" not in none.plain()["scores"]
+    assert none.plain()["inspection"] is None
+
+
+def test_very_many_queries_are_sampled_for_what_is_exact_and_it_is_said(monkeypatch):
+    monkeypatch.setattr(metrics, "at_r", partial(at_r, work=1))
+    chance = np.random.default_rng(0)
+    queries = embeddings(chance.normal(size=1_200), np.arange(1_200) % 2)
+    scores = evaluate(embeddings(chance.normal(size=20), np.arange(20) % 2), queries, seed=3).scores
+    assert scores.map_at_r.n < 1_200
+    assert scores.map_at_r.interval.endswith(f"on a sample of {scores.map_at_r.n} of 1200 drawn from seed 3")
 
 
 def test_precision_at_1_asks_the_nearest_alone():

@@ -63,6 +63,11 @@ def test_the_run_says_how_photos_were_read_and_split(trained):
     assert trained.summary["scores"]["knn_accuracy"]["n"] == 4 * SHOTS
 
 
+def test_what_training_sees_is_drawn_before_the_first_step(trained):
+    with Image.open(trained.run / "seen.png") as sheet:
+        assert sheet.size > (200, 100)
+
+
 def test_groups_are_never_torn_apart(trained):
     test = names_of(trained, "test")
     parts = {name.rpartition("_")[0] for name in test}

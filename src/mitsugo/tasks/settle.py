@@ -13,8 +13,9 @@ from ..data.sources import check_trainable
 from ..model.precision import resolved
 from ..model.preprocessing import Preprocessing
 from ..recipes import Recipe
+from ..shapes import Float32, Int64, Tensor, UInt8
 from ..space.neighbors import nearest
-from ..values import LabeledImages, Split
+from ..values import LabeledImages, Pixels, Split
 from .experiment import normalisation_of
 from .features import pinned
 from .feeding import batches_of
@@ -30,6 +31,7 @@ TOLD: Final = 0.25
 FLIPPED: Final = 0.5
 MOST_QUERIES, MOST_GALLERY = 1_000, 10_000
 LARGEST_LOOKED_AT: Final = 64
+TOGETHER: Final = 1_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,19 +115,21 @@ def keeps_class_mirrored(images: LabeledImages, split: Split) -> bool:
     order = np.random.default_rng(0).permutation(split.train)
     queries = order[: min(MOST_QUERIES, len(order) // 2)]
     gallery = order[len(queries) :][:MOST_GALLERY]
-    rows = _flat(images.pixels[gallery])
+    asked, known = (_looked_at(images.pixels, some) for some in (queries, gallery))
+    rows = _flat(known)
     as_is, mirrored = (
         float(np.mean(images.labels[gallery][found.indices[:, 0]] == images.labels[queries]))
-        for found in (
-            nearest(_flat(pixels), rows, 1)
-            for pixels in (images.pixels[queries], images.pixels[queries][..., ::-1])
-        )
+        for found in (nearest(_flat(pixels), rows, 1) for pixels in (asked, asked[..., ::-1]))
     )
     largest = float(np.bincount(images.labels[queries]).max()) / len(queries)
     return mirrored >= MIRRORED * as_is and as_is >= largest + TOLD * (1 - largest)
 
 
-def _flat(pixels: np.ndarray) -> torch.Tensor:
+def _looked_at(pixels: Pixels, rows: Int64[np.ndarray, " m"]) -> UInt8[np.ndarray, "m c h w"]:
     step = -(-max(pixels.shape[2:]) // LARGEST_LOOKED_AT)
-    pixels = pixels[:, :, ::step, ::step]
+    parts = np.array_split(rows, -(-len(rows) // TOGETHER))
+    return np.concatenate([np.asarray(pixels[some])[:, :, ::step, ::step] for some in parts])
+
+
+def _flat(pixels: UInt8[np.ndarray, "m c h w"]) -> Float32[Tensor, "m d"]:
     return torch.from_numpy(pixels.reshape(len(pixels), -1).astype(np.float32))

@@ -16,7 +16,7 @@ from ..errors import Interrupted, ModelError, UsageError, shown
 from ..model.bundle import Model
 from ..model.tensors import weights_sha256
 from ..recipes import DEFAULT
-from ..runs import Checkpoint, RunFolder, opened
+from ..runs import SEEN, Checkpoint, RunFolder, opened
 from ..settings import named
 from ..training import Training
 from ..training import run as run_epochs
@@ -31,6 +31,7 @@ from .pictures import Facts, draw
 from .plan import Plan, TrainOptions, described, planned, resumed
 from .scoring import check_ng, learnt, scored
 from .settle import Ground, settle
+from .show import draw_sheet
 from .sourcing import AS_IT_IS, SourceOptions, loaded, remade_source
 from .state import captured, restore
 from .stopping import Stop, stopping
@@ -96,6 +97,8 @@ def train(options: TrainOptions, talk: Talk = SILENT) -> Trained:
         if options.overwrite:
             folder.clear()  # only now: nothing that can be known beforehand keeps the new run from beginning
         folder.describe(run.description)
+        if images.intake is not None:
+            draw_sheet(run.ground, plan.seed, folder.path / SEEN)
         with tracked(folder, talk) if options.tensorboard else nullcontext(talk) as listener:
             history, kept = _train(run, stop, listener)
         return _trained(folder, _finish(run, history, kept, talk))
