@@ -32,3 +32,10 @@ def test_a_matrix_of_many_classes_shows_the_most_confused_in_their_order():
     counts[69, 65] = 3
     counts[62, 69] = 1
     assert most_confused(counts).tolist() == [*range(57), 62, 65, 69]
+
+
+def test_classes_that_do_not_occur_are_left_out_of_a_large_matrix():
+    confusion = np.zeros((20, 20), dtype=np.int64)
+    confusion[3, 3], confusion[3, 7] = 4, 1
+    assert most_confused(confusion).tolist() == [3, 7]
+    assert most_confused(confusion[:12, :12]).tolist() == list(range(12)), "a small one is shown whole"

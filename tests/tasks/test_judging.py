@@ -244,6 +244,7 @@ def test_the_gap_is_between_training_images_among_themselves_and_validation_imag
     judge = judge_of(train, [(12, 0), (13, 1), (102, 1), (103, 1)])
     assert gap_of(judge) == Gap(training=1.0, validation=0.75)
     assert gap_of(None) is None
+    assert gap_of(judge_of(train, [*train[:3], *train[-3:]], unseen=True)) is None, "other classes"
 
 
 def test_validation_classes_that_do_not_train_are_asked_among_themselves():

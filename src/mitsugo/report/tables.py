@@ -8,6 +8,7 @@ from jaxtyping import Float32, Int64
 __all__ = ["Confused", "class_centres", "confused_pairs", "most_confused", "recalls"]
 
 MOST_CLASSES = 60
+FEW_CLASSES = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +52,14 @@ def confused_pairs(confusion: Int64[np.ndarray, "k k"], most: int) -> tuple[Conf
 def most_confused(confusion: Int64[np.ndarray, "k k"]) -> Int64[np.ndarray, " m"]:
     """Return the classes that a matrix shows: all up to 60, of more the 60 with the most errors, in order.
 
-    An error counts for the class that was missed and for the one that was said.
+    An error counts for the class that was missed and for the one that was said. Of more than 12 classes those
+    that have no image and that no image was taken for are left out.
     """
-    if len(confusion) <= MOST_CLASSES:
-        return np.arange(len(confusion))
+    classes = np.arange(len(confusion))
+    if len(classes) > FEW_CLASSES:
+        classes = np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
+    if len(classes) <= MOST_CLASSES:
+        return classes
     errors = confusion.sum(axis=0) + confusion.sum(axis=1) - 2 * confusion.diagonal()
     return np.sort(np.argsort(-errors, kind="stable")[:MOST_CLASSES])
 

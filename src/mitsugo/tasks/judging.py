@@ -46,9 +46,9 @@ class Judge:
         self._together = min(TOGETHER, most)
         chance = np.random.default_rng(0)
         self._queries = chance.permutation(feed.split.validation)[:MOST_QUERIES]
-        self._alone = feed.split.validation_unseen
+        self.alone = feed.split.validation_unseen
         self._training = chance.permutation(feed.split.train)[:MOST_GALLERY]
-        self._gallery = self._queries if self._alone else self._training
+        self._gallery = self._queries if self.alone else self._training
 
     def __call__(self) -> dict[str, float]:
         """Return the accuracy by its name."""
@@ -57,11 +57,11 @@ class Judge:
     def accuracies(self, candidates: Sequence[int]) -> dict[int, float]:
         """Return the k-NN accuracy for each k that the gallery has images for."""
         queries = self._embedded(self._queries)
-        gallery = queries if self._alone else self._embedded(self._gallery)
+        gallery = queries if self.alone else self._embedded(self._gallery)
         labels, classes = self._feed.labels.cpu().numpy(), self._classes
-        most = len(gallery) - self._alone
+        most = len(gallery) - self.alone
         possible = [k for k in candidates if k <= most] or [most]
-        itself = torch.arange(len(queries)) if self._alone else None
+        itself = torch.arange(len(queries)) if self.alone else None
         voters = labels[self._gallery][nearest(queries, gallery, max(possible), exclude=itself).indices]
         true = labels[self._queries]
         return {k: float(np.mean(vote(voters[:, :k], classes)[0] == true)) for k in possible}
@@ -94,8 +94,11 @@ class Judge:
 
 
 def gap_of(judge: Judge | None) -> Gap | None:
-    """Return what training images fare better than validation images; None without images to choose by."""
-    if judge is None:
+    """Return how far training images fare better than validation images.
+
+    None without images to choose by, and where these are of other classes, which may be harder or easier.
+    """
+    if judge is None or judge.alone:
         return None
     (validation,) = judge.accuracies((K,)).values()
     return Gap(training=judge.training_accuracy(), validation=validation)
