@@ -63,6 +63,9 @@ SplitKind = Annotated[
 KeepTogether = Annotated[
     str | None, typer.Option(help="What never stands on both sides: equal pixels, or near duplicates, too.")
 ]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop at contradictory labels, and at what stands on both sides.")
+]
 CacheBudget = Annotated[
     str | None, typer.Option(help="What decoded photos may take on the disk, as 20G; 0 keeps nothing.")
 ]
@@ -120,6 +123,7 @@ def train(
     group_by: GroupBy = None,
     split: SplitKind = None,
     keep_together: KeepTogether = None,
+    strict: Strict = False,
     cache_budget: CacheBudget = None,
     ng: Ng = None,
     tensorboard: Annotated[
@@ -136,6 +140,7 @@ def train(
     said = {
         "image_size": image_size, "fit": fit, "crop": crop, "pixels": pixels, "bad_images": bad_images,
         "group_by": group_by, "split": split, "keep_together": keep_together,
+        "strict": strict or None,
         "cache_budget": cache_budget,
     }  # fmt: skip
     sourcing = parsed_source(said, ng or ())
@@ -177,6 +182,7 @@ def compare(
     group_by: GroupBy = None,
     split: SplitKind = None,
     keep_together: KeepTogether = None,
+    strict: Strict = False,
     cache_budget: CacheBudget = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -188,6 +194,7 @@ def compare(
     said = {
         "image_size": image_size, "fit": fit, "crop": crop, "pixels": pixels, "bad_images": bad_images,
         "group_by": group_by, "split": split, "keep_together": keep_together,
+        "strict": strict or None,
         "cache_budget": cache_budget,
     }  # fmt: skip
     sourcing = parsed_source(said)
@@ -293,6 +300,7 @@ def triplets(
     group_by: GroupBy = None,
     split: SplitKind = None,
     keep_together: KeepTogether = None,
+    strict: Strict = False,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -302,6 +310,7 @@ def triplets(
 
     said = {
         "bad_images": bad_images, "group_by": group_by, "split": split, "keep_together": keep_together,
+        "strict": strict or None,
     }  # fmt: skip
     sourcing = parsed_source(said)
     with terminal.talking(quiet=quiet) as talk, stopping():

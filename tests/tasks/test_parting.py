@@ -1,11 +1,13 @@
 """Which images stay together, and what is told before training of those that did not."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from mitsugo.errors import UsageError
+from mitsugo.errors import DataError, UsageError
 from mitsugo.tasks.parting import BY_CLASS, Rules, parted, tell
-from mitsugo.values import Framing, Intake, LabeledImages
+from mitsugo.values import Framing, Intake, LabeledImages, Split
 
 PHOTOS = Intake(framing=Framing(height=24, width=24, channels=1))
 
@@ -103,7 +105,7 @@ def test_what_flatters_is_told_before_training(hearing):
     pixels[23] = pixels[0]  # another class
     images = with_pixels(images, pixels)
     talk = hearing()
-    tell(images, parted(images, BY_CLASS, 0.0, 0).found, talk)
+    tell(images, parted(images, BY_CLASS, 0.0, 0).found, BY_CLASS, talk)
     assert [line.split(":")[0] for line in talk.said] == ["equal pixels"]
     series, labels = talk.warned
     assert series.startswith(
@@ -113,8 +115,24 @@ def test_what_flatters_is_told_before_training(hearing):
     assert labels.startswith("contradictory labels: 1 set of equal images under several classes")
 
 
+def test_strict_rules_stop_at_contradictions_and_leaks(hearing):
+    images = noise(2, 6)
+    pixels = images.pixels.copy()
+    pixels[11] = pixels[0]
+    images = with_pixels(images, pixels)
+    strict = Rules(strict=True)
+    found = parted(images, strict, 0.0, 0).found
+    with pytest.raises(DataError, match="--strict: contradictory labels: 1 set of equal images"):
+        tell(images, found, strict, hearing())
+    own = Split(train=np.arange(1, 6), validation=np.arange(6, 12), test=np.array([0]), how="its own")
+    torn = dataclasses.replace(images, pixels=np.roll(images.pixels, 1, axis=0), split=own)
+    same = dataclasses.replace(torn, labels=np.zeros(12, np.int64))
+    with pytest.raises(DataError, match="--strict: leak: 1 of 1 test images are equal to one that trains"):
+        tell(same, parted(same, strict, 0.2, 0).found, strict, hearing())
+
+
 def test_nothing_is_told_where_there_is_nothing(hearing):
     talk = hearing()
     images = noise(2, 6)
-    tell(images, parted(images, BY_CLASS, 0.0, 0).found, talk)
+    tell(images, parted(images, BY_CLASS, 0.0, 0).found, BY_CLASS, talk)
     assert (talk.said, talk.warned) == ([], [])

@@ -89,7 +89,7 @@ def compare(
             # the seed of the weights and the draws; the split is one for all
             ground = settle(source, images, recipe, seed=0, device=where, rules=sourcing.rules)
             if not trials and not some:
-                tell(images, ground.found, talk)
+                tell(images, ground.found, sourcing.rules, talk)
             some.append(_tried(ground, seed, where, talk))
         trials.append(some)
     return {

@@ -9,7 +9,7 @@ from ..data.duplicates import Twins, equal_images, fingerprints, twins_of
 from ..data.grouping import likely_series
 from ..data.guard import Findings, findings, units
 from ..data.splits import drawn_split
-from ..errors import UsageError, shown
+from ..errors import DataError, UsageError, shown
 from ..values import LabeledImages, Split
 from .talk import Talk
 
@@ -26,6 +26,7 @@ class Rules:
     Args:
         kind: "stratified" by class, or "unseen-classes": whole classes are held out.
         together: what never stands on both sides, beside groups: "equal" pixels, or "near" duplicates, too.
+        strict: whether contradictory labels, and equal images or groups on both sides, stop the work.
 
     Raises:
         UsageError: another word.
@@ -33,6 +34,7 @@ class Rules:
 
     kind: str = "stratified"
     together: str = "equal"
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -72,8 +74,12 @@ def parted(images: LabeledImages, rules: Rules, validation_share: float, seed: i
     return Parted(split=split, found=findings(images, twins, split))
 
 
-def tell(images: LabeledImages, found: Findings, talk: Talk) -> None:
-    """Tell before training what will flatter the scores, and what is good to know of the images."""
+def tell(images: LabeledImages, found: Findings, rules: Rules, talk: Talk) -> None:
+    """Tell before training what will flatter the scores, and what is good to know of the images.
+
+    Raises:
+        DataError: labels contradict each other, or something stands on both sides, and the rules are strict.
+    """
     for line in found.notes():
         talk.say(line)
     series = None
@@ -86,7 +92,10 @@ def tell(images: LabeledImages, found: Findings, talk: Talk) -> None:
             f"photos of one part on both sides of the split flatter the scores, often by tens of points; "
             f"if they are, give --group-by '{series.pattern}'"
         )
-    for line in found.warnings():
+    warnings = found.warnings()
+    if rules.strict and not found.strict:
+        raise DataError(f"--strict: {warnings[0]}")
+    for line in warnings:
         talk.warn(line)
 
 

@@ -21,7 +21,7 @@ TOLD = 1.5
 """Photos that shrink by so much are spoken of."""
 PIXELS = {"grey": 1, "rgb": 3}
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-RULES = {"split": "kind", "keep_together": "together"}
+RULES = {"split": "kind", "keep_together": "together", "strict": "strict"}
 """Options, and the rules that they are."""
 
 
@@ -66,12 +66,12 @@ def remade_source(document: dict[str, Any]) -> SourceOptions:
         raise ModelError(f"how the source was read is not told as expected: {error}") from error
 
 
-def parsed_source(said: Mapping[str, str | None], ng: Sequence[str] = ()) -> SourceOptions:
+def parsed_source(said: Mapping[str, str | bool | None], ng: Sequence[str] = ()) -> SourceOptions:
     """Return what the options of the command line say.
 
     Args:
-        said: image_size, fit, crop, pixels, bad_images, group_by, split, keep_together, cache_budget; None,
-            or no key, where nothing was said.
+        said: image_size, fit, crop, pixels, bad_images, group_by, split, keep_together, strict,
+            cache_budget; None, or no key, where nothing was said.
         ng: names of classes that are NG.
 
     Raises:

@@ -156,7 +156,7 @@ def _begun(
     talk.say(_opening(source, plan, ground))
     if ground.why:
         talk.say(f"network: {ground.why}")
-    tell(images, ground.found, talk)
+    tell(images, ground.found, rules, talk)
 
     features = None
     if ground.recipe.frozen:

@@ -83,7 +83,7 @@ def write_triplets(
     images = loaded(source, sourcing, talk)
     recipe = RECIPES["article-siamese" if pairs else "article"]
     parts = parted(images, sourcing.rules, recipe.validation_share, seed)
-    tell(images, parts.found, talk)
+    tell(images, parts.found, sourcing.rules, talk)
     split = parts.split
     check_trainable(images, split)
     train = images.take(split.train)
