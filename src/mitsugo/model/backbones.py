@@ -8,6 +8,7 @@ itself.
 import functools
 import importlib
 import importlib.util
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -219,6 +220,7 @@ def _from_hub(model: str, configuration: dict[str, Any]) -> Path:
     if not repository:
         raise UsageError(f"--set backbone={model}: no hub has weights that timm knows of; {remedy}")
     hub = importlib.import_module("huggingface_hub")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries are no news to our users
     try:
         return Path(hub.hf_hub_download(repository, "model.safetensors"))
     except Exception as error:  # each of the hub's libraries has its own
