@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mitsugo.errors import DataError, UsageError
 from mitsugo.space import neighbors as module
+from mitsugo.space import screening
 from mitsugo.space.neighbors import nearest
 
 CHUNKS = [1, 1_000, 20_000, 1 << 28]
@@ -180,16 +181,16 @@ def coarse_products():
 def test_coarser_products_that_someone_switched_on_are_not_trusted(request):
     queries, gallery = normal(20, 40, 1), normal(800, 40, 2)
     plain = nearest(queries, gallery, 5)
-    assert module._multiplies_in_float32(torch.device("cpu"))
+    assert screening.multiplies_in_float32(torch.device("cpu"))
     request.getfixturevalue("coarse_products")
-    assert not module._multiplies_in_float32(torch.device("cpu"))
+    assert not screening.multiplies_in_float32(torch.device("cpu"))
     coarse = nearest(queries, gallery, 5)
     assert np.array_equal(coarse.indices, plain.indices)
     assert np.array_equal(coarse.distances, plain.distances)
 
 
 def test_each_device_has_a_switch_of_its_own():
-    assert module._multiplies_in_float32(torch.device("cuda"))
+    assert screening.multiplies_in_float32(torch.device("cuda"))
 
 
 def test_neither_autocast_nor_gradients_reach_in():
@@ -202,9 +203,8 @@ def test_neither_autocast_nor_gradients_reach_in():
 
 
 def searched(gallery, chunk_bytes=1 << 20):
-    return module._Search(
-        gallery, torch.arange(len(gallery)), 3, chunk_bytes, 1 << 20, *module._frame(gallery)
-    )
+    ground = screening.Ground.of(gallery, chunk_bytes)
+    return module._Search(ground, torch.arange(len(gallery)), 3, chunk_bytes)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
@@ -230,10 +230,11 @@ def test_rounding_moves_a_point_by_what_is_said(dtype):
     vectors = normal(50, 6, 1)
     search = searched(vectors)
     rounded = torch.empty((50, 6), dtype=dtype)
-    squares, shifts = module._place(search, vectors, rounded)
+    squares, shifts = screening._place(search.ground, vectors, rounded)
     for row in range(50):
         exact = [
-            (x - c) * search.scale for x, c in zip(vectors[row].tolist(), search.centre.tolist(), strict=True)
+            (x - c) * search.ground.scale
+            for x, c in zip(vectors[row].tolist(), search.ground.centre.tolist(), strict=True)
         ]
         moved = [r - e for r, e in zip(rounded[row].tolist(), exact, strict=True)]
         assert shifts[row].item() == pytest.approx(math.hypot(*moved), rel=1e-6, abs=1e-15)
@@ -245,8 +246,8 @@ def test_rounding_moves_a_point_by_what_is_said(dtype):
 @pytest.mark.parametrize(("dtype", "count"), [(torch.bfloat16, 3), (torch.float32, 1), (torch.float64, 1)])
 def test_pieces_hold_what_float32_could(dtype, count):
     squares = normal(100, 1, 1).double().squeeze(1).exp()
-    pieces = torch.empty((100, module._pieces(dtype)), dtype=dtype)
-    module._split(squares, pieces)
+    pieces = torch.empty((100, screening._pieces(dtype)), dtype=dtype)
+    screening._split(squares, pieces)
     assert pieces.shape[1] == count
     assert ((pieces.double().sum(1) - squares).abs() <= squares * 2.0**-24).all()
 
@@ -254,7 +255,7 @@ def test_pieces_hold_what_float32_could(dtype, count):
 def test_the_lowest_values_are_found_in_groups_or_without():
     values = torch.randperm(8 * 1024, generator=torch.Generator().manual_seed(5)).view(1024, 8)
     for width in (1, 3, 20, 100, 1024):
-        found, rows = module._smallest(values, width)
+        found, rows = screening.smallest(values, width)
         assert torch.equal(values.gather(0, rows), found)
         assert torch.equal(found.sort(dim=0).values, values.sort(dim=0).values[:width])
 
@@ -262,7 +263,7 @@ def test_the_lowest_values_are_found_in_groups_or_without():
 @pytest.fixture(params=[True, False])
 def coarse_first(request, monkeypatch):
     """Begin with bfloat16, or not, whatever this processor multiplies fast, and list the screens."""
-    monkeypatch.setattr(module, "_multiplies_bfloat16", lambda _: request.param)
+    monkeypatch.setattr(module, "multiplies_bfloat16", lambda _: request.param)
     screens, screened = [], module._screened
 
     def noted(search, slab, queries, dtype, width):
@@ -302,21 +303,21 @@ def test_bfloat16_is_not_trusted_everywhere(monkeypatch):
     device = torch.device("cpu")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", True)
-    assert module._multiplies_bfloat16(device)
-    assert not module._multiplies_bfloat16(torch.device("cuda"))
+    assert screening.multiplies_bfloat16(device)
+    assert not screening.multiplies_bfloat16(torch.device("cuda"))
     with monkeypatch.context() as patch:
         patch.setattr(torch, "ones", lambda *shape, dtype: torch.full(shape, 0.5, dtype=dtype))  # wrong sums
-        assert not module._multiplies_bfloat16(device)
+        assert not screening.multiplies_bfloat16(device)
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert not module._multiplies_bfloat16(device)
+    assert not screening.multiplies_bfloat16(device)
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
-    assert not module._multiplies_bfloat16(device)
+    assert not screening.multiplies_bfloat16(device)
 
 
 def test_the_order_of_summation_is_one_for_every_batch():
     terms = torch.rand(7, 100, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
-    together = module._summed(terms.clone())
-    assert [module._summed(row.clone()).item() for row in terms] == together.tolist()
+    together = screening.summed(terms.clone())
+    assert [screening.summed(row.clone()).item() for row in terms] == together.tolist()
     assert together.tolist() == pytest.approx([math.fsum(row) for row in terms.tolist()], rel=1e-14)
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..shapes import Float32, Int64
-from .neighbors import _summed  # distances that agree with `nearest` to the bit
+from .screening import summed  # distances that agree with `nearest` to the bit
 
 __all__ = ["Own", "own_ranks"]
 
@@ -202,7 +202,7 @@ def _keys(
     for start in range(0, len(rows), MEASURED_AT_ONCE):
         some = rows[start : start + MEASURED_AT_ONCE]
         squares = torch.from_numpy(gallery[some].astype(np.float64)).sub_(there).square_()
-        distances = _summed(squares).sqrt().float().numpy()
+        distances = summed(squares).sqrt().float().numpy()
         # floats that are not negative are ordered as their bits are
         keys[start : start + MEASURED_AT_ONCE] = distances.view(np.int32).astype(np.int64) << 32 | some
     return keys
