@@ -1,0 +1,128 @@
+"""What a threshold drawn from data may promise: shares of all to come, with a confidence over the draw.
+
+Of n independent scores the k-th smallest leaves a share above it that is distributed as Beta(n + 1 - k, k),
+whatever the scores' own distribution (Wilks, 1941). So the rank follows from the share and the confidence.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import bdtr, betainc
+
+from ..errors import UsageError
+from ..shapes import Float
+
+__all__ = [
+    "CONFIDENCE",
+    "images_needed",
+    "kept_chance",
+    "p_values",
+    "promised_rank",
+    "promised_threshold",
+    "smallest_share",
+]
+
+CONFIDENCE: Final = 0.95
+
+
+def images_needed(share: float, confidence: float = CONFIDENCE) -> int:
+    """Return from how many independent images on a share can be promised: the largest must lie beyond it.
+
+    The least n with (1 - share)^n <= 1 - confidence.
+
+    Raises:
+        UsageError: a share or a confidence that is not between 0 and 1.
+
+    >>> images_needed(0.01), images_needed(0.05)
+    (299, 59)
+    """
+    _check(share, confidence)
+    return math.ceil(math.log(1 - confidence) / math.log1p(-share) - 1e-12)
+
+
+def smallest_share(n: int, confidence: float = CONFIDENCE) -> float:
+    """Return the smallest share that n independent images can promise; 1 where there are none.
+
+    >>> round(smallest_share(299), 5), round(smallest_share(11), 3)
+    (0.00997, 0.238)
+    """
+    _check(0.5, confidence)
+    return 1.0 if n < 1 else -math.expm1(math.log(1 - confidence) / n)
+
+
+def promised_rank(n: int, share: float, confidence: float = CONFIDENCE) -> int | None:
+    """Return which of n scores, counted from the smallest as 1, is the least that keeps the promise.
+
+    At most the share of all scores to come lies above it, with this confidence over the draw of the n. None
+    where not even the largest does: then `smallest_share` is what can be promised.
+
+    Raises:
+        UsageError: a share or a confidence that is not between 0 and 1.
+
+    >>> promised_rank(298, 0.01), promised_rank(299, 0.01), promised_rank(1000, 0.01)
+    (None, 299, 996)
+    """
+    _check(share, confidence)
+    # of n, those above the share's true quantile are Binomial(n, share): with `confidence`, n - k + 1 or more
+    above = -1
+    while above + 1 < n and bdtr(above + 1, n, share) <= 1 - confidence + 1e-12:
+        above += 1
+    return None if above < 0 else n - above
+
+
+def promised_threshold(
+    scores: Float[np.ndarray, " n"], share: float, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Return the threshold that a share of scores to come exceeds at most, and the share that is promised.
+
+    That is the share asked for, or the smallest that so many scores can promise, with the largest of them as
+    the threshold. Scores above the threshold are out; those equal to it are in.
+
+    Args:
+        scores: (n,), of independent images, from which nothing else was chosen.
+        share: above 0 and below 1.
+        confidence: over the draw of the scores.
+
+    Raises:
+        UsageError: no score, or a share or a confidence out of range.
+
+    >>> promised_threshold(np.arange(1.0, 300.0), 0.01)
+    (299.0, 0.01)
+    """
+    n = len(scores)
+    if not n:
+        raise UsageError("no score to draw a threshold from; expected one at least")
+    rank = promised_rank(n, share, confidence)
+    if rank is None:
+        return float(np.max(scores)), smallest_share(n, confidence)
+    return float(np.partition(scores, rank - 1)[rank - 1]), share
+
+
+def p_values(scores: Float[np.ndarray, " q"], known: Float[np.ndarray, " n"]) -> NDArray[np.float64]:
+    """Return the conformal p-value of each score: (1 + how many known ones are as large or larger) / (n + 1).
+
+    A known image's is at most p with a chance of at most p (Vovk, Gammerman and Shafer, 2005).
+
+    >>> p_values(np.array([0.0, 2.5, 9.0]), np.array([1.0, 2.0, 3.0])).tolist()
+    [1.0, 0.5, 0.25]
+    """
+    smaller = np.searchsorted(np.sort(known), scores, side="left")
+    return np.asarray((1 + len(known) - smaller) / (len(known) + 1), np.float64)
+
+
+def kept_chance(n: int, rank: int, share: float) -> float:
+    """Return with what chance the rank-th smallest of n scores keeps the promise.
+
+    >>> round(kept_chance(299, 299, 0.01), 4)
+    0.9505
+    """
+    return float(betainc(n + 1 - rank, rank, share))
+
+
+def _check(share: float, confidence: float) -> None:
+    if not 0 < share < 1:
+        raise UsageError(f"a promised share of {share}: expected more than 0 and less than 1, as 0.01")
+    if not 0 < confidence < 1:
+        raise UsageError(f"a confidence of {confidence}: expected more than 0 and less than 1, as 0.95")
