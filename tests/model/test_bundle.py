@@ -120,7 +120,14 @@ def test_the_manifest_says_what_the_model_is(bundle, make_model):
     model = make_model()
     members = read_sealed(bundle)
     manifest = json.loads(members["manifest.json"])
-    assert list(members) == ["manifest.json", "weights.safetensors", "gallery.safetensors", "gallery.json"]
+    assert list(members) == [
+        "manifest.json",
+        "weights.safetensors",
+        "gallery.safetensors",
+        "gallery.json",
+        "gates.safetensors",
+        "seen.safetensors",
+    ]
     assert manifest["schema"] == 1
     assert manifest["architecture"] == {
         "name": "mlp",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mitsugo.errors import DataError, ModelError, UsageError
-from mitsugo.model.classification import inversion_warnings, verdicts
+from mitsugo.model.classification import Queries, inversion_warnings, verdicts
+from mitsugo.model.known import joined
 from mitsugo.values import Embeddings
 
 
@@ -43,7 +44,7 @@ def test_a_tied_vote_goes_to_the_class_of_the_nearest(pixels_model):
 
 
 def test_five_neighbors_vote_where_nothing_is_said(pixels_model):
-    (found,) = pixels_model.classify(np.zeros((1, 1, 1, 2), np.uint8), ["query"])
+    (found,) = pixels_model.classify(np.ones((1, 1, 1, 2), np.uint8), ["query"])
     assert len(found.neighbors) == 5
 
 
@@ -112,5 +113,12 @@ def test_an_empty_gallery_cannot_vote():
         names=(),
         fingerprint="f" * 64,
     )
+    one = Queries(
+        vectors=np.zeros((1, 2), np.float32),
+        statistics=np.zeros((1, 0), np.float32),
+        digests=np.zeros((1, 2), np.uint64),
+        names=["query"],
+        warnings=[()],
+    )
     with pytest.raises(ModelError, match="gallery is empty, so nothing can vote"):
-        verdicts(np.zeros((1, 2), np.float32), nothing, ["query"], [()], 5)
+        verdicts(one, joined(nothing, np.zeros((0, 2), np.uint64), None, (), 5, None), 5)

@@ -37,6 +37,34 @@ WITH_ALL = WHOLE | {
     },
     "k": 9,
     "framing": {"fit": "crop", "crop": [10, 0, 640, 480]},
+    "ng": ["0"],
+    "calibration": {
+        "asked": {
+            "false_alarm": 0.01,
+            "confidence": 0.95,
+            "per_class": False,
+            "cost_escape": 100.0,
+            "cost_overkill": 1.0,
+            "ng_share": None,
+            "escapes": None,
+        },
+        "source": "parts",
+        "images": 2,
+        "class_names": ["0", "caf\udce9"],
+        "units": 2,
+        "threshold": 1.5,
+        "promised": 0.78,
+        "class_thresholds": {"caf\udce9": 1.25},
+        "inspecting": {
+            "threshold": 0.5,
+            "escapes": {"count": 0, "n": 1, "upper": 1.0},
+            "overkill": {"count": 0, "n": 1, "upper": 1.0},
+            "escaping": {"count": 0, "n": 1, "upper": 1.0},
+            "promised": None,
+            "cost": 0.0,
+        },
+        "state": "",
+    },
 }
 
 
@@ -50,6 +78,7 @@ def test_a_manifest_comes_back_as_it_was():
 def test_a_manifest_of_before_convnets_is_read_and_means_what_it_meant():
     later = {"channels": [], "normalised": False, "blocks": [], "backbone": "", "backbone_side": 0}
     meant = WHOLE | {"architecture": WHOLE["architecture"] | later, "k": 5, "framing": None}
+    meant |= {"ng": [], "calibration": None}
     assert json.loads(written(validated(WHOLE))) == meant
 
 

@@ -4,7 +4,6 @@ One pass over the pixels takes 48 bytes an image; everything else is done on tho
 """
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Final
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from ..shapes import Bool, Float32, Int64, UInt8, Vectors
 from ..space.neighbors import nearest
-from ..values import Pixels, freeze
+from ..values import Pixels, digests_of, freeze
 
 __all__ = [
     "Prints",
@@ -115,7 +114,7 @@ def fingerprints(pixels: Pixels) -> Prints:
     for start in range(0, n, rows):
         part = slice(start, min(start + rows, n))
         chunk = np.ascontiguousarray(pixels[part])
-        digests[part] = _digests(chunk)
+        digests[part] = digests_of(chunk)
         waves = _waves(chunk, frequencies)
         looks[part] = _packed(waves > 0)
         visible[part] = 2 * np.count_nonzero(np.abs(waves) > VISIBLE, axis=1) > waves.shape[1]
@@ -196,11 +195,6 @@ def near_embedded(vectors: Vectors, closeness: float = 0.25) -> Int64[np.ndarray
     query, place = np.nonzero(found.distances < closeness * np.median(found.distances[:, 0]))
     ends = np.sort(np.stack((query, found.indices[query, place]), axis=1), axis=1)
     return np.unique(ends, axis=0).astype(np.int64)
-
-
-def _digests(chunk: UInt8[np.ndarray, "b c h w"]) -> NDArray[np.uint64]:
-    content = b"".join(blake2b(image.data, digest_size=16).digest() for image in chunk)
-    return np.frombuffer(content, "<u8").reshape(-1, 2)
 
 
 def _frequencies(height: int, width: int) -> NDArray[np.int64]:

@@ -13,11 +13,12 @@ from ..values import LabeledImages, Split
 from .holdout import held_out
 from .unseen import held_out_classes
 
-__all__ = ["article_split", "carved_split", "drawn_split", "stratified_split"]
+__all__ = ["article_split", "carved_split", "drawn_split", "kept_apart", "stratified_split"]
 
 TEST_SHARE = 0.2
 FEWEST_CARVED = 4
 """A class with fewer training images keeps them all to train on."""
+MOST_APART = 0.5
 ENOUGH_CLASSES = 8
 """From so many training classes on, those to choose by are unseen, too, where the test classes are."""
 NAMES = 5
@@ -168,6 +169,38 @@ def drawn_split(
     if split.validation.size and not split.validation_is_test and validation_share:
         return split
     return _chosen_by(images, units, split, validation_share, seed)
+
+
+def kept_apart(images: LabeledImages, units: Labels, split: Split, share: float, seed: int) -> Split:
+    """Return a split whose training part gave some images away, to calibrate on: of each class a share.
+
+    No unit is torn apart, and a class of fewer than four training images gives none.
+
+    Args:
+        images: what is split.
+        units: (n,), images of one number stay together.
+        split: whose training part gives.
+        share: of all the images that are not test images, above 0 and below 1.
+        seed: of the draw.
+
+    Raises:
+        UsageError: a share or a seed out of range.
+    """
+    _check_draw("calibration", share, seed)
+    train = split.train
+    rest = len(train) + (0 if split.validation_is_test else len(split.validation))
+    names = [images.names[i] for i in train.tolist()]
+    of_train = min(share * rest / max(1, len(train)), MOST_APART)
+    out = held_out(images.labels[train], units[train], names, of_train, seed, FEWEST_CARVED)
+    told = f"{int(out.sum()):,} images"
+    if images.groups is not None:
+        told = f"{told} of {len(np.unique(images.groups[train[out]])):,} groups"
+    return dataclasses.replace(
+        split,
+        train=train[~out],
+        calibration=train[out],
+        how=f"{split.how}; {told} of the training part kept apart, to calibrate on",
+    )
 
 
 def _chosen_by(images: LabeledImages, units: Labels, split: Split, share: float, seed: int) -> Split:

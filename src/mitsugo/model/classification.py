@@ -1,33 +1,84 @@
-"""Vectors in, verdicts out: the vote of the nearest gallery images, and what to know before trusting it."""
+"""Vectors in, verdicts out: a class or "unknown", OK or NG, and what to know before trusting it."""
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from ..errors import ModelError, UsageError
-from ..shapes import Float32, Int64, Vectors
+from ..shapes import Bool, Int64
+from ..space.classed import ClassNeighbors
 from ..space.metrics import vote
-from ..space.neighbors import nearest
-from ..values import Embeddings, Neighbor, Pixels, Verdict
-from .preprocessing import mean_pixel
+from ..space.promises import p_values
+from ..values import UNKNOWN, Calibration, Likeness, Neighbor, Pixels, Verdict
+from .known import Known, Strangeness
+from .preprocessing import mean_pixels
+from .thresholds import Rules, ng_scores, rules_of
 
-__all__ = ["inversion_warnings", "verdicts"]
+__all__ = ["Queries", "inversion_warnings", "verdicts"]
 
 TELLING = 0.2
+FAVOR: Final = 1.5
+"""A class that was taught wins where the one that was voted for is so many times as strange; among thousands
+of others its few images could not win a vote."""
+EXEMPLARS: Final = 3
+MOST_AT_ONCE: Final = 1 << 23
+"""So many neighbours are held at once."""
+STALE: Final = (
+    "the gallery was changed after the thresholds were set: mitsugo calibrate MODEL scores them again"
+)
 
 
-def verdicts(
-    vectors: Vectors, gallery: Embeddings, names: Sequence[str], warnings: Sequence[tuple[str, ...]], k: int
-) -> tuple[Verdict, ...]:
-    """Return a verdict for each vector: the class that its k nearest gallery images vote for, and which.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Queries:
+    """Images to be told.
 
     Args:
         vectors: float32 (n, d), made by the gallery's model.
-        gallery: images of known classes.
-        names: n names of the images.
-        warnings: what is known against each of the n images so far.
+        statistics: float32 (n, p); (n, 0) where the model has no gates.
+        digests: uint64 (n, 2), of their pixels.
+        names: n names.
+        warnings: what is known against each so far.
+    """
+
+    vectors: NDArray[np.float32]
+    statistics: NDArray[np.float32]
+    digests: NDArray[np.uint64]
+    names: Sequence[str]
+    warnings: Sequence[tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def take(self, rows: NDArray[np.int64]) -> "Queries":
+        """Return some of them."""
+        return Queries(
+            vectors=self.vectors[rows],
+            statistics=self.statistics[rows],
+            digests=self.digests[rows],
+            names=[self.names[row] for row in rows.tolist()],
+            warnings=[self.warnings[row] for row in rows.tolist()],
+        )
+
+
+def verdicts(
+    queries: Queries, known: Known, k: int, calibration: Calibration | None = None, state: str = ""
+) -> tuple[Verdict, ...]:
+    """Return a verdict for each image.
+
+    It is called what its k nearest gallery images vote for, or a class that was taught where that is much
+    likelier; "unknown" where it is stranger to every class than the calibration allows. A gallery image of
+    the very same pixels does not vote.
+
+    Args:
+        queries: images.
+        known: the gallery, and what is usual in it.
         k: how many vote; a smaller gallery votes as a whole, and the verdicts say so.
+        calibration: the thresholds; None calls nothing unknown.
+        state: of the gallery; another than the calibration's is told.
 
     Raises:
         UsageError: k below 1, or another number of names than of vectors.
@@ -35,24 +86,164 @@ def verdicts(
     """
     if k < 1:
         raise UsageError(f"k = {k} neighbours: expected 1 or more")
-    if len(names) != len(vectors):
-        raise UsageError(f"{len(names)} names for {len(vectors)} images: expected one each")
-    if not len(gallery):
+    if len(queries.names) != len(queries):
+        raise UsageError(f"{len(queries.names)} names for {len(queries)} images: expected one each")
+    if not len(known.embeddings):
         raise ModelError("the model's gallery is empty, so nothing can vote; train on labelled images")
-    voters = min(k, len(gallery))
-    few = () if voters == k else (f"the gallery holds {voters} images, so {voters} voted instead of {k}",)
-    neighbors = nearest(torch.from_numpy(vectors), torch.from_numpy(np.array(gallery.vectors)), voters)
-    predicted, agreement = vote(gallery.labels[neighbors.indices], len(gallery.class_names))
+    twins = known.twins(queries.digests)
+    copies = np.array([len(rows) for rows in twins], np.int64)
+    if (copies >= len(known.embeddings)).any():
+        one = queries.names[int(copies.argmax())]
+        raise ModelError(f"the gallery holds nothing but the image {one} itself")
+    rules = None if calibration is None else rules_of(calibration, known, state)
+    found: dict[int, Verdict] = {}
+    step = max(1, MOST_AT_ONCE // (len(known.embeddings.class_names) * max(k, known.k)))
+    for count in np.unique(copies).tolist():
+        same = np.flatnonzero(copies == count)
+        for start in range(0, len(same), step):
+            rows = same[start : start + step]
+            exclude = np.array([twins[row] for row in rows.tolist()], np.int64).reshape(len(rows), count)
+            found |= zip(rows.tolist(), _told(queries.take(rows), known, exclude, k, rules), strict=True)
+    names = known.embeddings.names
     return tuple(
+        dataclasses.replace(found[row], in_gallery=names[same[0]]) if len(same) else found[row]
+        for row, same in enumerate(twins)
+    )
+
+
+def _told(
+    queries: Queries, known: Known, exclude: Int64[np.ndarray, "n e"], k: int, rules: Rules | None
+) -> list[Verdict]:
+    """Return verdicts of images that each leave out as many rows of the gallery."""
+    gallery = known.embeddings
+    possible = len(gallery) - exclude.shape[1]
+    voters = min(k, possible)
+    few = () if voters == k else (f"the gallery holds {possible} images, so {voters} voted instead of {k}",)
+    near = known.near(queries.vectors, max(k, EXEMPLARS), exclude)
+    indices, distances = near.of_all(voters)
+    voted, agreement = vote(gallery.labels[indices], len(gallery.class_names))
+    plain = [
         Verdict(
             image=name,
-            label=gallery.class_names[predicted[row]],
-            agreement=float(agreement[row]),
-            neighbors=_evidence(gallery, neighbors.indices[row], neighbors.distances[row]),
-            warnings=(*warnings[row], *few),
+            label=gallery.class_names[winner],
+            agreement=share,
+            neighbors=_evidence(known, rows, far),
+            warnings=(*warned, *few),
         )
-        for row, name in enumerate(names)
-    )
+        for name, winner, share, rows, far, warned in zip(
+            queries.names,
+            voted.tolist(),
+            agreement.tolist(),
+            indices.tolist(),
+            distances.tolist(),
+            queries.warnings,
+            strict=True,
+        )
+    ]
+    if known.gates is None:
+        return plain
+    return _judged(plain, voted, near, known.strangeness_by(near, queries.statistics), known, rules)
+
+
+def _judged(
+    plain: list[Verdict],
+    voted: Int64[np.ndarray, " n"],
+    near: ClassNeighbors,
+    strange: Strangeness,
+    known: Known,
+    rules: Rules | None,
+) -> list[Verdict]:
+    """Return the verdicts with how they stand to the classes, and what the thresholds make of them."""
+    each = np.arange(len(plain))
+    names = known.embeddings.class_names
+    winner = _favoured(voted, strange.scaled, known.new)
+    scores = ng_scores(strange.scaled, known.ng)
+    is_ng = np.asarray(known.ng[winner])
+    method = np.where(winner == voted, "k-NN vote", "likeness")
+    if rules is not None and rules.ng_threshold is not None and scores is not None:
+        # a defect that was taught stays one: the threshold was set before anybody knew of it
+        is_ng = np.greater_equal(scores, rules.ng_threshold) | (known.new & known.ng)[winner]
+        other = is_ng != known.ng[winner]
+        on_side = np.where(known.ng[None, :] == is_ng[:, None], strange.scaled, np.inf)
+        winner = np.where(other, on_side.argmin(axis=1), winner)
+        method = np.where(other, "threshold", method)
+    others = strange.scaled.copy()
+    others[each, winner] = np.inf
+    runner_up = others.argmin(axis=1)
+    own = np.full(strange.scaled.shape, np.nan)
+    for label, scores_of in rules.own.items() if rules is not None else ():
+        own[:, label] = p_values(strange.by_class[:, label], scores_of)
+    unknown = np.zeros(len(plain), np.bool_)
+    chances = np.full(len(plain), np.nan)
+    if rules is not None:
+        unknown = np.asarray((strange.by_class > rules.thresholds).all(axis=1))
+        chances = p_values(strange.least, rules.scores)
+    told = []
+    for row, verdict in enumerate(plain):
+        likeness = [
+            Likeness(
+                label=names[label],
+                scaled=float(strange.scaled[row, label]),
+                p_value=None if np.isnan(own[row, label]) else float(own[row, label]),
+                exemplars=_evidence(
+                    known,
+                    near.indices[row, label, :EXEMPLARS].tolist(),
+                    near.distances[row, label, :EXEMPLARS].tolist(),
+                ),
+            )
+            for label in (int(winner[row]), int(runner_up[row]))
+            if np.isfinite(strange.scaled[row, label])
+        ]
+        judgement: Literal["OK", "NG", "unknown"] | None = None
+        if unknown[row]:
+            judgement = UNKNOWN
+        elif scores is not None:
+            judgement = "NG" if is_ng[row] else "OK"
+        told.append(
+            dataclasses.replace(
+                verdict,
+                label=UNKNOWN if unknown[row] else names[winner[row]],
+                winner=likeness[0] if likeness else None,
+                runner_up=likeness[1] if len(likeness) > 1 else None,
+                unknown=bool(unknown[row]),
+                judgement=judgement,
+                p_value=None if rules is None else float(chances[row]),
+                gate=None
+                if rules is None
+                else "statistics"
+                if strange.statistics[row] > strange.embedded[row]
+                else "embedding",
+                strangeness=float(strange.least[row]),
+                ng_score=None if scores is None else float(scores[row]),
+                promised=None if rules is None else bool(rules.promised[winner[row]]) and not rules.stale,
+                warnings=(*verdict.warnings, *_reservations(int(winner[row]), known, rules)),
+                method=method[row].item(),
+            )
+        )
+    return told
+
+
+def _favoured(
+    voted: Int64[np.ndarray, " n"], scaled: NDArray[np.float64], new: Bool[np.ndarray, " c"]
+) -> NDArray[np.int64]:
+    """Return the class that was voted for, or a taught one that is much likelier."""
+    if not new.any():
+        return voted
+    candidates = np.where(new, scaled, np.inf)
+    best = candidates.argmin(axis=1)
+    each = np.arange(len(voted))
+    wins = ~new[voted] & (FAVOR * candidates[each, best] < scaled[each, voted])
+    return np.where(wins, best, voted)
+
+
+def _reservations(winner: int, known: Known, rules: Rules | None) -> tuple[str, ...]:
+    if rules is None:
+        return ()
+    words = [STALE] if rules.stale else []
+    if known.new[winner] and not rules.promised[winner]:
+        here = f"{rules.counts[winner]} calibration images of it, {rules.needed} are needed"
+        words.append(f"no promise for this class: {here}")
+    return tuple(words)
 
 
 def inversion_warnings(pixels: Pixels, training_mean: float) -> list[tuple[str, ...]]:
@@ -67,25 +258,23 @@ def inversion_warnings(pixels: Pixels, training_mean: float) -> list[tuple[str, 
     [()]
     """
     found: list[tuple[str, ...]] = []
-    for row in range(len(pixels)):
-        mean = mean_pixel(pixels[row : row + 1])
+    if abs(1 - 2 * training_mean) < TELLING:
+        return [()] * len(pixels)
+    for mean in mean_pixels(pixels):
         nearer = abs(mean - (1 - training_mean)) < abs(mean - training_mean)
         text = (
             f"looks inverted: its mean pixel is {mean:.2f}, that of the training images {training_mean:.2f}; "
             f"invert it and try again"
         )
-        found.append((text,) if nearer and abs(1 - 2 * training_mean) >= TELLING else ())
+        found.append((text,) if nearer else ())
     return found
 
 
-def _evidence(
-    gallery: Embeddings, indices: Int64[np.ndarray, " k"], distances: Float32[np.ndarray, " k"]
-) -> tuple[Neighbor, ...]:
+def _evidence(known: Known, rows: Sequence[int], far: Sequence[float]) -> tuple[Neighbor, ...]:
+    """Return some rows of the gallery as evidence; -1 stands for none."""
+    names, classes = known.embeddings.names, known.classes
     return tuple(
-        Neighbor(
-            name=gallery.names[index],
-            label=gallery.class_names[gallery.labels[index]],
-            distance=float(distance),
-        )
-        for index, distance in zip(indices, distances, strict=True)
+        Neighbor(name=names[row], label=classes[row], distance=distance)
+        for row, distance in zip(rows, far, strict=True)
+        if row >= 0
     )

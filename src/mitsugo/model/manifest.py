@@ -8,7 +8,16 @@ from pydantic import Field, PlainValidator
 
 from ..errors import ModelError, shown
 
-__all__ = ["LARGEST_MANIFEST", "SCHEMA", "Manifest", "document_of", "strict_json", "validated", "written"]
+__all__ = [
+    "LARGEST_MANIFEST",
+    "SCHEMA",
+    "CalibrationEntry",
+    "Manifest",
+    "document_of",
+    "strict_json",
+    "validated",
+    "written",
+]
 
 SCHEMA: Final = 1
 LARGEST_MANIFEST = 1 << 23
@@ -60,6 +69,52 @@ class FramingEntry(pydantic.BaseModel, extra="forbid", strict=True, frozen=True)
     crop: Annotated[tuple[int, int, int, int] | None, Field(strict=False)] = None
 
 
+class AskedEntry(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
+    """What `values.Asked` holds."""
+
+    false_alarm: float
+    confidence: float
+    per_class: bool
+    cost_escape: float | None
+    cost_overkill: float | None
+    ng_share: float | None
+    escapes: float | None
+
+
+class RateEntry(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
+    """What `values.Rate` holds."""
+
+    count: int
+    n: int
+    upper: float
+
+
+class InspectingEntry(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
+    """What `values.Inspecting` holds."""
+
+    threshold: float
+    escapes: RateEntry
+    overkill: RateEntry
+    escaping: RateEntry
+    promised: float | None
+    cost: float | None
+
+
+class CalibrationEntry(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
+    """What `values.Calibration` holds beside its arrays."""
+
+    asked: AskedEntry
+    source: Text
+    images: int
+    class_names: list[Text]
+    units: int
+    threshold: float
+    promised: float
+    class_thresholds: dict[Text, float]
+    inspecting: InspectingEntry | None
+    state: Text
+
+
 class Manifest(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
     """manifest.json of schema 1."""
 
@@ -71,6 +126,8 @@ class Manifest(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
     training_mean: float
     k: int = 5
     framing: FramingEntry | None = None
+    ng: list[Text] = []
+    calibration: CalibrationEntry | None = None
     fingerprint: str = Field(pattern=SHA256)
     members: dict[str, Member]
     recipe: dict[str, Any]

@@ -10,7 +10,7 @@ from ..errors import DataError
 from ..shapes import Float32, Tensor, UInt8
 from ..values import Pixels
 
-__all__ = ["Preprocessing", "mean_pixel", "measured", "prepare"]
+__all__ = ["Preprocessing", "mean_pixel", "mean_pixels", "measured", "prepare"]
 
 WHITE = 255
 CHUNK = 1 << 20
@@ -91,6 +91,17 @@ def mean_pixel(pixels: Pixels) -> float:
     """
     counts = _histogram(pixels)
     return sum(value * count for value, count in enumerate(counts)) / (sum(counts) * WHITE)
+
+
+def mean_pixels(pixels: Pixels) -> list[float]:
+    """Return the mean of pixels / 255 of each image, exactly.
+
+    >>> mean_pixels(np.array([[[[0, 255]]], [[[255, 255]]]], np.uint8))
+    [0.5, 1.0]
+    """
+    size = math.prod(pixels.shape[1:])
+    totals = [int(np.sum(pixels[row], dtype=np.int64)) for row in range(len(pixels))]
+    return [total / (size * WHITE) for total in totals]
 
 
 def _histogram(pixels: Pixels) -> list[int]:

@@ -1,6 +1,6 @@
 """Images with what they show, and which of them train, choose and test."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ class Split:
         unseen: whether the test classes are none of the training classes: queries then find their class among
             the other test images.
         validation_unseen: likewise of the validation classes.
+        calibration: int64 (m,), indices of images that are kept apart, to set thresholds by later.
 
     Raises:
         DataError: an index stands on both sides, twice on one, or is negative.
@@ -37,15 +38,17 @@ class Split:
     how: str
     unseen: bool = False
     validation_unseen: bool = False
+    calibration: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
-        for name in ("train", "validation", "test"):
+        for name in ("train", "validation", "test", "calibration"):
             part = getattr(self, name)
             if part.ndim != 1 or part.dtype != np.int64:
                 raise DataError(f"split part {name} is {part.dtype} {part.shape}, expected int64 (m,)")
             if part.size and (part.min() < 0 or np.unique(part).size != part.size):
                 raise DataError(f"split part {name} has a negative or a repeated index")
         sides = [("train", "test"), ("train", "validation")]
+        sides += [("calibration", part) for part in ("train", "validation", "test")]
         if not self.validation_is_test:
             sides.append(("validation", "test"))
         for one, other in sides:
@@ -53,6 +56,11 @@ class Split:
             if shared.size:
                 raise DataError(f"image {shared[0]} stands in {one} and in {other}; a split keeps them apart")
         freeze(self)
+
+    @property
+    def parts(self) -> tuple[NDArray[np.int64], ...]:
+        """The parts: train, validation, test and calibration."""
+        return self.train, self.validation, self.test, self.calibration
 
     @property
     def validation_is_test(self) -> bool:
@@ -112,7 +120,7 @@ class LabeledImages:
             and not (0 <= self.groups.min() <= self.groups.max() < len(self.group_names))
         ):
             raise DataError(f"a group lies outside the {len(self.group_names)} group names")
-        parts = () if self.split is None else (self.split.train, self.split.validation, self.split.test)
+        parts = () if self.split is None else self.split.parts
         if any(part.max(initial=-1) >= n for part in parts):
             raise DataError(f"the split names images beyond the {n} that there are")
         freeze(self)

@@ -1,0 +1,187 @@
+"""Thresholds: how they are drawn from calibration images, and what they say of a score."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, UsageError
+from ..shapes import Bool, Int64
+from ..space.costs import cheapest_threshold
+from ..space.promises import promised_threshold
+from ..space.rates import rate
+from ..values import Asked, Calibration, Inspecting, Kept
+from .known import Known
+
+__all__ = ["Rules", "calibrated", "ng_scores", "rules_of", "unit_scores"]
+
+
+def calibrated(known: Known, kept: Kept, asked: Asked, state: str) -> Calibration:
+    """Draw the thresholds from calibration images.
+
+    False alarms: the order statistic that keeps the promise (`space.promises`), over images that are
+    independent: of a group, whose images are not, the strangest counts as one. Where so few cannot promise
+    what was asked for, the largest score promises what it can. With a promise for each class, each with
+    enough images of its own has its own threshold, on how strange they are to that class; the others take
+    the one of all together.
+
+    Escapes: likewise, of the NG scores of NG images the order statistic from below; or the threshold of the
+    least cost.
+
+    Args:
+        known: what images are compared with.
+        kept: images in neither training, gallery nor test, whose classes are all known.
+        asked: what to keep to.
+        state: of the gallery.
+
+    Raises:
+        UsageError: costs or escapes where no class is NG.
+        DataError: costs or escapes, but no NG or no OK image among them; a class that is not known.
+    """
+    names = known.embeddings.class_names
+    strange = [name for name in kept.class_names if name not in names]
+    if strange:
+        raise DataError(f"calibration images of class {strange[0]!r}, which the model does not know")
+    labels = np.array([names.index(name) for name in kept.class_names], np.int64)[kept.labels]
+    found = known.strangeness(kept.vectors, kept.statistics)
+    own = found.by_class[np.arange(len(kept)), labels]
+    scores = unit_scores(found.least, kept.groups)
+    threshold, promised = promised_threshold(scores, asked.false_alarm, asked.confidence)
+    by_class = {}
+    for label in np.unique(labels).tolist() if asked.per_class else ():
+        of_class = unit_scores(own[labels == label], kept.groups[labels == label])
+        limit, share = promised_threshold(of_class, asked.false_alarm, asked.confidence)
+        if share <= asked.false_alarm:
+            by_class[names[label]] = limit
+    return Calibration(
+        asked=asked,
+        kept=kept,
+        strangeness=found.least,
+        own=own,
+        units=len(scores),
+        threshold=threshold,
+        promised=promised,
+        class_thresholds=by_class,
+        inspecting=_inspecting(found.scaled, labels, known, kept, asked),
+        state=state,
+    )
+
+
+def _inspecting(
+    scaled: NDArray[np.float64], labels: NDArray[np.int64], known: Known, kept: Kept, asked: Asked
+) -> Inspecting | None:
+    if asked.cost_escape is None and asked.escapes is None:
+        return None
+    option = "--escapes" if asked.cost_escape is None else "--cost-escape"
+    scores = ng_scores(scaled, known.ng)
+    if scores is None:
+        raise UsageError(f"{option}: the model knows no NG class; train with --ng, naming the NG classes")
+    ng = known.ng[labels]
+    if ng.all() or not ng.any():
+        raise DataError(
+            f"{option}: {int(ng.sum())} of the {len(ng)} calibration images are NG; expected some of each"
+        )
+    units = -unit_scores(-scores[ng], kept.groups[ng])
+    promised = cost = None
+    if asked.escapes is not None:
+        mirrored, promised = promised_threshold(-units, asked.escapes, asked.confidence)
+        threshold = -mirrored
+    else:
+        assert asked.cost_escape is not None
+        assert asked.cost_overkill is not None
+        share = float(ng.mean()) if asked.ng_share is None else asked.ng_share
+        threshold, cost = cheapest_threshold(
+            scores, ng, cost_escape=asked.cost_escape, cost_overkill=asked.cost_overkill, ng_share=share
+        )
+    return Inspecting(
+        threshold=threshold,
+        escapes=rate(scores[ng] < threshold),
+        overkill=rate(scores[~ng] >= threshold),
+        escaping=rate(units < threshold),
+        promised=promised,
+        cost=cost,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rules:
+    """A calibration, made ready for a gallery.
+
+    Args:
+        scores: of independent images or groups, ascending.
+        thresholds: (c,), an image stranger than a class's is not of it.
+        own: of each class with enough of them, how strange its own images are to it, one score a group.
+        promised: (c,), whether a class has enough.
+        counts: (c,), how many it has.
+        needed: how many are enough.
+        ng_threshold: an NG score from which on a part is NG.
+        stale: whether the gallery is another than the one that was calibrated against.
+    """
+
+    scores: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
+    own: dict[int, NDArray[np.float64]]
+    promised: NDArray[np.bool_]
+    counts: NDArray[np.int64]
+    needed: int
+    ng_threshold: float | None
+    stale: bool
+
+
+def rules_of(calibration: Calibration, known: Known, state: str) -> Rules:
+    """Return a calibration made ready for a gallery, whose state this is."""
+    names = known.embeddings.class_names
+    needed = math.ceil(1 / calibration.asked.false_alarm - 1e-9) - 1
+    kept, counts = calibration.kept, np.zeros(len(names), np.int64)
+    own = {}
+    for number, name in enumerate(kept.class_names):
+        rows = kept.labels == number
+        if name not in names or not rows.any():
+            continue
+        scores = unit_scores(calibration.own[rows], kept.groups[rows])
+        counts[names.index(name)] = len(scores)
+        if len(scores) >= needed:
+            own[names.index(name)] = scores
+    thresholds = np.full(len(names), calibration.threshold)
+    for name, threshold in calibration.class_thresholds.items():
+        if name in names:
+            thresholds[names.index(name)] = threshold
+    return Rules(
+        scores=np.sort(unit_scores(calibration.strangeness, kept.groups)),
+        thresholds=thresholds,
+        own=own,
+        promised=counts >= needed,
+        counts=counts,
+        needed=needed,
+        ng_threshold=None if calibration.inspecting is None else calibration.inspecting.threshold,
+        stale=calibration.state != state,
+    )
+
+
+def ng_scores(scaled: NDArray[np.float64], ng: Bool[np.ndarray, " c"]) -> NDArray[np.float64] | None:
+    """Return from 0, as an OK class, to 1, as an NG class, what images look like; None without NG classes.
+
+    The least scaled distance to an OK class, over its sum with the least to an NG class.
+
+    >>> ng_scores(np.array([[1.0, 3.0], [0.0, 1.0]]), np.array([False, True])).tolist()
+    [0.25, 0.0]
+    """
+    if not ng.any() or ng.all():
+        return None
+    ok, bad = (np.minimum(scaled[:, side].min(axis=1), 1e300) for side in (~ng, ng))
+    total = ok + bad
+    shares: NDArray[np.float64] = np.divide(ok, total, out=np.full(len(scaled), 0.5), where=total > 0)
+    return shares
+
+
+def unit_scores(scores: NDArray[np.float64], groups: Int64[np.ndarray, " n"]) -> NDArray[np.float64]:
+    """Return one score for each group: that of its strangest image.
+
+    >>> unit_scores(np.array([1.0, 5.0, 2.0]), np.array([7, 7, 9])).tolist()
+    [5.0, 2.0]
+    """
+    names, unit = np.unique(groups, return_inverse=True)
+    found = np.full(len(names), -np.inf)
+    np.maximum.at(found, unit, scores)
+    return found

@@ -1,0 +1,151 @@
+"""The images that thresholds came from, what was asked, and what was decided by them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, UsageError
+from .frozen import freeze
+from .scores import Rate
+
+__all__ = ["Asked", "Calibration", "Inspecting", "Kept"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What thresholds shall keep to.
+
+    Args:
+        false_alarm: known images are called unknown at most this often.
+        confidence: of the promises, over the draw of the calibration images.
+        per_class: whether false alarms are promised for each class, rather than for all together.
+        cost_escape: what an NG part costs that is called OK; None where costs do not decide.
+        cost_overkill: what an OK part costs that is called NG.
+        ng_share: the share of NG among the parts to come; None takes that of the calibration images.
+        escapes: NG parts are called OK at most this often; None where costs decide, or nothing.
+
+    Raises:
+        UsageError: a value that cannot be meant; the option is named.
+    """
+
+    false_alarm: float = 0.01
+    confidence: float = 0.95
+    per_class: bool = False
+    cost_escape: float | None = None
+    cost_overkill: float | None = None
+    ng_share: float | None = None
+    escapes: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("false_alarm", "confidence", "ng_share", "escapes"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} {value}: expected a share of more than 0 and less than 1"
+                )
+        for name in ("cost_escape", "cost_overkill"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < np.inf:
+                raise UsageError(f"--{name.replace('_', '-')} {value}: expected a positive number")
+        if (self.cost_escape is None) != (self.cost_overkill is None):
+            raise UsageError("--cost-escape and --cost-overkill go together; give both, as 100 and 1")
+        if self.cost_escape is not None and self.escapes is not None:
+            raise UsageError("--cost-escape and --escapes both set the NG threshold; give one of them")
+        if self.ng_share is not None and self.cost_escape is None:
+            raise UsageError("--ng-share weighs the costs; give --cost-escape and --cost-overkill, too")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspecting:
+    """The threshold between OK and NG, and what it does to the calibration images.
+
+    Args:
+        threshold: of the NG score; a part of this score or more is NG.
+        escapes: NG calibration images below it.
+        overkill: OK calibration images at or above it.
+        escaping: independent NG images, or groups of them, with any below it.
+        promised: at most this share of NG parts escapes, with the confidence asked for; None where costs
+            decided, which promises nothing.
+        cost: the mean cost of a calibration image at this threshold, weighed by the NG share; None where
+            costs did not decide.
+    """
+
+    threshold: float
+    escapes: Rate
+    overkill: Rate
+    escaping: Rate
+    promised: float | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Kept:
+    """Calibration images: in neither training, gallery nor test.
+
+    Args:
+        vectors: float32 (n, d).
+        statistics: float32 (n, p).
+        labels: int64 (n,), indices into `class_names`.
+        class_names: of the labels.
+        groups: int64 (n,); images of one number are not independent.
+        digests: uint64 (n, 2), of their pixels.
+        source: where they came from.
+    """
+
+    vectors: NDArray[np.float32]
+    statistics: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    groups: NDArray[np.int64]
+    digests: NDArray[np.uint64]
+    source: str
+
+    def __post_init__(self) -> None:
+        n = len(self.labels)
+        found = (self.vectors.shape[:1], self.statistics.shape[:1], self.groups.shape, self.digests.shape)
+        if not n or found != ((n,), (n,), (n,), (n, 2)):
+            raise DataError(f"{n} calibration images with parts of shapes {found}; expected one row of each")
+        if not 0 <= self.labels.min() <= self.labels.max() < len(self.class_names):
+            raise DataError("a calibration image has a label that is no class")
+        freeze(self)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Calibration:
+    """Thresholds, with the images that they came from.
+
+    Args:
+        asked: what they keep to.
+        kept: the images.
+        strangeness: float64 (n,), how strange each image is to the class that it is likest.
+        own: float64 (n,), how strange it is to its own class.
+        units: how many independent images, or groups of them, there are.
+        threshold: an image stranger than this to every class is unknown.
+        promised: known images are called unknown at most this often, with the confidence asked for.
+        class_thresholds: where each class has its own promise: its threshold, by its name.
+        inspecting: the threshold between OK and NG; None where no class is NG, or none was asked for.
+        state: of the gallery that they were scored against; of another gallery they are stale.
+    """
+
+    asked: Asked
+    kept: Kept
+    strangeness: NDArray[np.float64]
+    own: NDArray[np.float64]
+    units: int
+    threshold: float
+    promised: float
+    class_thresholds: dict[str, float]
+    inspecting: Inspecting | None
+    state: str
+
+    def __post_init__(self) -> None:
+        n = len(self.kept)
+        if self.strangeness.shape != (n,) or self.own.shape != (n,):
+            raise DataError(f"{n} calibration images, but another number of scores")
+        if not (np.isfinite(self.strangeness).all() and not np.isnan(self.own).any()):
+            raise DataError("a calibration score is not finite")
+        freeze(self)
