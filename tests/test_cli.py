@@ -82,7 +82,12 @@ def test_inspect_answers_with_a_verdict_an_image(digits_run, answered):
     document = answered("inspect", digits_run.run, SAMPLE, SAMPLE, "--resize", "-k", 3, "--json")
     one, other = document["verdicts"]
     assert one == other
-    assert set(one) == {"image", "label", "agreement", "neighbors", "warnings", "method"}
+    assert set(one) == {
+        "image", "label", "agreement", "neighbors", "winner", "runner_up", "unknown", "judgement", "p_value",
+        "strangeness", "gate", "ng_score", "promised", "in_gallery", "warnings", "method",
+    }  # fmt: skip
+    assert set(one["winner"]) == {"label", "scaled", "p_value", "exemplars"}
+    assert document["lot"]["images"] == 2
     assert [set(neighbor) for neighbor in one["neighbors"]] == [{"name", "label", "distance"}] * 3
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from mitsugo import terminal
 from mitsugo.training import Progress
-from mitsugo.values import Epoch, Position
+from mitsugo.values import Epoch, Likeness, Neighbor, Position, Verdict
 
 EPOCH = Epoch(
     epoch=2,
@@ -174,10 +174,60 @@ def test_a_comparison_is_a_table_and_a_line_a_pair():
 
 def test_verdicts_are_blocks_with_their_evidence():
     near = [{"name": "x", "label": "OK", "distance": 0.5}, {"name": "y", "label": "NG", "distance": 12.25}]
-    verdict = {"image": "i.png", "label": "OK", "agreement": 0.5, "neighbors": near, "warnings": ["resized"]}
+    neighbors = tuple(Neighbor(**one) for one in near)
+    verdict = Verdict(image="i.png", label="OK", agreement=0.5, neighbors=neighbors)
     block = "i.png: OK  (50% of the neighbours)\n    0.5000  OK  x\n   12.2500  NG  y"
-    assert terminal.inspected([{**verdict, "warnings": []}]) == block
-    assert terminal.inspected([verdict] * 2) == f"{block}\n  note: resized\n\n{block}\n  note: resized"
+    lot = {
+        "images": 2, "labels": {"OK": 2}, "judgements": {}, "calibration": None, "escapes": None,
+        "look_alikes": [],
+    }  # fmt: skip
+    assert terminal.inspected({"verdicts": [verdict.plain()], "lot": lot}) == block
+    noted = dataclasses.replace(verdict, warnings=("resized",)).plain()
+    told = terminal.inspected({"verdicts": [noted] * 2, "lot": lot})
+    assert told.startswith(f"{block}\n  note: resized\n\n{block}\n  note: resized\n\n2 images: 2 OK\n")
+    assert told.endswith("no thresholds are set, so nothing is unknown: mitsugo calibrate sets them")
+
+
+def test_an_unknown_image_is_told_with_what_it_is_likest():
+    likeness = Likeness(label="OK", scaled=3.21, p_value=None, exemplars=())
+    verdict = Verdict(
+        image="i.png", label="unknown", agreement=1.0, neighbors=(), winner=likeness, unknown=True,
+        judgement="unknown", p_value=0.004, gate="statistics", ng_score=0.25, in_gallery="a.png",
+    )  # fmt: skip
+    lot = {"images": 1}
+    told = terminal.inspected({"verdicts": [verdict.plain()], "lot": lot})
+    assert told.splitlines() == [
+        "i.png: unknown  (p 0.004, NG score 0.25, by its statistics, likest OK)  (100% of the neighbours)",
+        "  winner: OK, 3.21 x its usual distance: ",
+        "  note: this very image is in the gallery (a.png); it did not vote",
+    ]
+
+
+def test_of_many_images_each_has_a_line_and_the_lot_is_told():
+    verdict = Verdict(
+        image="i.png",
+        label="scratch",
+        agreement=1.0,
+        neighbors=(),
+        judgement="NG",
+        p_value=0.5,
+        ng_score=0.75,
+    ).plain()
+    lot = {
+        "images": 21, "labels": {"scratch": 21}, "judgements": {"NG": 21}, "calibration": {"stale": True},
+        "escapes": {"upper": 0.05, "promised": True, "confidence": 0.95, "independent_ng": 60},
+        "look_alikes": ["a.png", "b.png"],
+    }  # fmt: skip
+    lines = terminal.inspected({"verdicts": [verdict] * 21, "lot": lot}).splitlines()
+    assert lines[:21] == ["i.png: NG  scratch  (p 0.5, NG score 0.75)"] * 21
+    assert lines[21:] == [
+        "",
+        "21 images: 21 NG",
+        "classes: 21 scratch",
+        "the gallery was changed since the thresholds were set: no promise holds",
+        "of NG parts at most 5 % pass as OK (95 % confidence, 60 independent NG images)",
+        "of those that passed, look at these first: a.png, b.png",
+    ]
 
 
 def test_pairs_stand_in_columns():

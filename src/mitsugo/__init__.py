@@ -44,9 +44,23 @@ if TYPE_CHECKING:
     from .space.metrics import evaluate, evaluate_alone
     from .space.neighbors import nearest
     from .space.triplets import active_triplets
+    from .tasks.calibrate import calibrate
+    from .tasks.gallery import Lesson
+    from .tasks.gallery import add as teach
     from .tasks.models import train_model as train
+    from .tasks.taught import taught_model as open_model
     from .training import Training, fit, run
-    from .values import Embeddings, LabeledImages, Neighbors, Score, Scores, Split, Verdict
+    from .values import (
+        Embeddings,
+        LabeledImages,
+        Likeness,
+        Neighbor,
+        Neighbors,
+        Score,
+        Scores,
+        Split,
+        Verdict,
+    )
     from .watch import CollapseWatch, Sight
 
 _HOMES = {
@@ -80,16 +94,19 @@ _HOMES = {
     "space.metrics": ("evaluate", "evaluate_alone"),
     "space.neighbors": ("nearest",),
     "space.triplets": ("active_triplets",),
+    "tasks.calibrate": ("calibrate",),
+    "tasks.gallery": ("Lesson", "teach"),
     "tasks.models": ("train",),
+    "tasks.taught": ("open_model",),
     "training": ("Training", "fit", "run"),
     "values.embeddings": ("Embeddings", "Neighbors"),
     "values.images": ("LabeledImages", "Split"),
     "values.scores": ("Score", "Scores"),
-    "values.verdicts": ("Verdict",),
+    "values.verdicts": ("Likeness", "Neighbor", "Verdict"),
     "watch": ("CollapseWatch", "Sight"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_OTHER_NAMES = {"train": "train_model"}
+_OTHER_NAMES = {"train": "train_model", "open_model": "taught_model", "teach": "add"}
 
 __all__ = [  # noqa: RUF022 - in the order of the flow
     "load",
@@ -135,6 +152,10 @@ __all__ = [  # noqa: RUF022 - in the order of the flow
     "TripletClassifier",
     "TripletEmbedder",
     "Model",
+    "open_model",
+    "calibrate",
+    "teach",
+    "Lesson",
     "Embeddings",
     "nearest",
     "Neighbors",
@@ -143,6 +164,8 @@ __all__ = [  # noqa: RUF022 - in the order of the flow
     "Score",
     "Scores",
     "Verdict",
+    "Likeness",
+    "Neighbor",
     "MitsugoError",
     "UsageError",
     "DataError",

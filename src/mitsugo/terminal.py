@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .errors import shown
@@ -16,7 +16,22 @@ if TYPE_CHECKING:
     from .training import Progress
     from .values import Epoch
 
-__all__ = ["cached", "compared", "evaluated", "inspected", "pairs", "suspected", "talking", "trained"]
+__all__ = [
+    "cached",
+    "calibrated",
+    "compared",
+    "evaluated",
+    "gallery_changed",
+    "gallery_exported",
+    "gallery_listed",
+    "gallery_logged",
+    "inspected",
+    "pairs",
+    "suspected",
+    "talking",
+    "taught",
+    "trained",
+]
 
 SCORE_NAMES = {
     "knn_accuracy": "5-NN accuracy",
@@ -37,6 +52,8 @@ RATES = {
     "overkill": "overkill",
     "groups_with_overkill": "  in groups",
 }
+MOST_BLOCKS = 20
+"""Of more images each has a line alone."""
 SECONDS_BETWEEN = 5.0
 """A log hears so often how many files were read."""
 PERCENT = {"knn_accuracy", "precision_at_1", "balanced_accuracy", "recall_at_2", "recall_at_4", "recall_at_8"}
@@ -165,15 +182,160 @@ def evaluated(document: Mapping[str, Any]) -> str:
     return "\n".join((on, *_scores(document)))
 
 
-def inspected(verdicts: Sequence[Mapping[str, Any]]) -> str:
-    """Return verdicts with their evidence, one block an image."""
-    blocks = []
-    for verdict in verdicts:
-        lines = [f"{verdict['image']}: {verdict['label']}  ({verdict['agreement']:.0%} of the neighbours)"]
-        lines += [f"  {n['distance']:8.4f}  {n['label']}  {n['name']}" for n in verdict["neighbors"]]
-        lines += [f"  note: {warning}" for warning in verdict["warnings"]]
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
+def inspected(document: Mapping[str, Any]) -> str:
+    """Return verdicts with their evidence: a block an image, of many images a line; then the lot."""
+    verdicts = document["verdicts"]
+    if len(verdicts) > MOST_BLOCKS:
+        told = "\n".join(map(_verdict_line, verdicts))
+    else:
+        told = "\n\n".join(map(_verdict_block, verdicts))
+    return f"{told}\n\n{_lot(document['lot'])}" if len(verdicts) > 1 else told
+
+
+def calibrated(document: Mapping[str, Any]) -> str:
+    """Return what thresholds were set, by how many images, and what they promise."""
+    alarm, asked = document["false_alarm"], document["asked"]
+    sure = f"{100 * alarm['confidence']:g} % confidence"
+    among = f"{document['images']:,} images"
+    if document["independent"] != document["images"]:
+        among += f", {document['independent']:,} of them independent (groups, equal images)"
+    left = f"; {document['left_out']:,} were left out" if document["left_out"] else ""
+    promised = f"at most {100 * alarm['promised']:.3g} % of known images; {sure}"
+    lines = [f"calibrated on {among}{left}", f"unknown     above {alarm['threshold']:.4g}: {promised}"]
+    for name, told in document["classes"].items():
+        own = "" if told["threshold"] is None else f", own threshold {told['threshold']:.4g}"
+        promise = "" if told["promised"] else ": no promise for this class"
+        lines.append(f"  {shown(name)}  {told['independent']:,} independent images{own}{promise}")
+    found = document["inspecting"]
+    if found is not None:
+        lines.append(f"NG          from a score of {found['threshold']:.4g}")
+        lines.append(f"  escapes   {found['escapes']['words']}{_promise(found, sure)}")
+        lines.append(f"  overkill  {found['overkill']['words']}")
+        if found["cost"] is not None:
+            costs = f"an escape {asked['cost_escape']:g}, an overkill {asked['cost_overkill']:g}"
+            lines.append(f"  cost      {found['cost']:.4g} a part ({costs})")
+        needed = [f"{100 * float(share):g} %: {n:,}" for share, n in found["stricter"].items()]
+        if needed:
+            lines.append(f"  to promise fewer escapes takes independent NG images: {', '.join(needed)}")
+    return "\n".join(lines)
+
+
+def taught(document: Mapping[str, Any]) -> str:
+    """Return what was taught, and what that did to the golden images."""
+    kind = "NG" if document["ng"] else "OK"
+    new = f", a new {kind} class" if document["new"] else ""
+    lines = [f"taught {document['images']:,} images of {shown(document['label'])}{new}"]
+    if (gate := document["gate"]) is not None:
+        lines.append(f"golden set: {gate['before']} of {gate['images']} right before, {gate['after']} after")
+        lines += [f"  became wrong: {shown(name)}" for name in gate["broken"]]
+    return "\n".join((*lines, gallery_changed(document)))
+
+
+def gallery_changed(document: Mapping[str, Any]) -> str:
+    """Return which batch a change is, and what stands after it."""
+    what = f"batch {document['batch']}"
+    if document.get("undoes") is not None:
+        what += f" takes back batch {document['undoes']}"
+    told = f"{what}: {document['taught']:,} taught images stand in {shown(document['gallery'])}"
+    stale = "; the thresholds were set for another state: mitsugo calibrate scores them again"
+    return told + (stale if document["stale"] else "")
+
+
+def gallery_listed(document: Mapping[str, Any]) -> str:
+    """Return what is taught, an image a line, then the classes."""
+    lines = [
+        f"{shown(one['image'])}  {shown(one['label'])}  {shown(one['source'])}" for one in document["images"]
+    ]
+    for name, told in document["classes"].items():
+        lines.append(f"{told['images']:,} images of {shown(name)}{' (NG)' if told['ng'] else ''}")
+    return "\n".join(lines) or "nothing is taught"
+
+
+def gallery_logged(document: Mapping[str, Any]) -> str:
+    """Return every batch in a line."""
+    lines = []
+    for one in document["batches"]:
+        what = f"undoes batch {one['undoes']}" if one["kind"] == "undo" else one["kind"]
+        gone = f"  (taken back by batch {one['undone']})" if one["undone"] is not None else ""
+        note = f"  {shown(one['note'])}" if one["note"] else ""
+        classes = ", ".join(map(shown, one["classes"]))
+        lines.append(
+            f"{one['number']:4d}  {one['at']}  {shown(one['who'])}  {what}  {one['images']:,} images of "
+            f"{classes}{note}{gone}"
+        )
+    return "\n".join(lines) or "nothing was ever taught"
+
+
+def gallery_exported(document: Mapping[str, Any]) -> str:
+    """Return what was written, and what could not be read."""
+    lost = f"; {document['lost']:,} could not be read" if document["lost"] else ""
+    return f"{document['images']:,} taught images{lost}: {shown(document['out'])}"
+
+
+def _promise(found: Mapping[str, Any], sure: str) -> str:
+    if found["promised"] is None:
+        return "; chosen by cost on these very images, so no promise"
+    return f"; of parts to come at most {100 * found['promised']:.3g} %, {sure}"
+
+
+def _verdict_line(verdict: Mapping[str, Any]) -> str:
+    label = shown(verdict["label"])
+    if verdict["judgement"] not in {None, verdict["label"]}:
+        label = f"{verdict['judgement']}  {label}"
+    return f"{verdict['image']}: {label}{_evidence(verdict)}"
+
+
+def _verdict_block(verdict: Mapping[str, Any]) -> str:
+    lines = [f"{_verdict_line(verdict)}  ({verdict['agreement']:.0%} of the neighbours)"]
+    lines += [
+        f"  {n['distance']:8.4f}  {shown(n['label'])}  {shown(n['name'])}" for n in verdict["neighbors"]
+    ]
+    for what in ("winner", "runner_up"):
+        likeness = verdict[what]
+        if likeness is not None:
+            near = ", ".join(shown(one["name"]) for one in likeness["exemplars"])
+            place = what.replace("_", "-")
+            times = f"{likeness['scaled']:.3g} x its usual distance"
+            lines.append(f"  {place}: {shown(likeness['label'])}, {times}: {near}")
+    if verdict["in_gallery"] is not None:
+        twin = shown(verdict["in_gallery"])
+        lines.append(f"  note: this very image is in the gallery ({twin}); it did not vote")
+    lines += [f"  note: {warning}" for warning in verdict["warnings"]]
+    return "\n".join(lines)
+
+
+def _evidence(verdict: Mapping[str, Any]) -> str:
+    told = []
+    if verdict["p_value"] is not None:
+        told.append(f"p {verdict['p_value']:.3g}")
+    if verdict["ng_score"] is not None:
+        told.append(f"NG score {verdict['ng_score']:.2f}")
+    if verdict["unknown"] and verdict["gate"]:
+        told.append(f"by its {verdict['gate']}")
+        told.append(f"likest {shown(verdict['winner']['label'])}")
+    return f"  ({', '.join(told)})" if told else ""
+
+
+def _lot(lot: Mapping[str, Any]) -> str:
+    """Return what a lot comes to."""
+    counted = lot["judgements"] or lot["labels"]
+    counts = ", ".join(f"{count:,} {shown(name)}" for name, count in counted.items())
+    lines = [f"{lot['images']:,} images: {counts}"]
+    if lot["judgements"]:
+        lines.append("classes: " + ", ".join(f"{n:,} {shown(name)}" for name, n in lot["labels"].items()))
+    if lot["calibration"] is None:
+        lines.append("no thresholds are set, so nothing is unknown: mitsugo calibrate sets them")
+    elif lot["calibration"]["stale"]:
+        lines.append("the gallery was changed since the thresholds were set: no promise holds")
+    if (bound := lot["escapes"]) is not None:
+        what = f"{100 * bound['confidence']:g} % confidence" if bound["promised"] else "as seen, no promise"
+        lines.append(
+            f"of NG parts at most {100 * bound['upper']:.3g} % pass as OK ({what}, "
+            f"{bound['independent_ng']:,} independent NG images)"
+        )
+    if lot["look_alikes"]:
+        lines.append("of those that passed, look at these first: " + ", ".join(lot["look_alikes"]))
+    return "\n".join(lines)
 
 
 def suspected(document: Mapping[str, Any]) -> str:

@@ -119,9 +119,9 @@ def desk(tmp_path, monkeypatch):
     torch.set_num_threads(threads)
 
 
-TWIN = ROOT / "docs" / "guides" / "from-photos-to-scores.ja.md"
-"""Its steps are compared with those of the English page, which are run."""
-RUNNABLE = [page for page in PAGES if page != TWIN and any(map(quick, steps(page)))]
+TWINS = sorted((ROOT / "docs" / "guides").glob("*.ja.md"))
+"""Their steps are compared with those of the English pages, which are run."""
+RUNNABLE = [page for page in PAGES if page not in TWINS and any(map(quick, steps(page)))]
 
 
 def test_pages_that_are_run_are_the_ones_meant():
@@ -131,6 +131,7 @@ def test_pages_that_are_run_are_the_ones_meant():
         "budget-and-settings.md",
         "compare-honestly.md",
         "from-photos-to-scores.md",
+        "inspect-a-lot.md",
         "other-trainers.md",
         "resume-and-reproduce.md",
         "scikit-learn.md",
@@ -163,8 +164,9 @@ def test_the_pages_for_japanese_readers_are_there_and_lead_both_ways():
         assert re.search("[ぁ-ん]", japanese.read_text())
 
 
-def test_the_guide_for_photos_is_the_same_in_both_languages():
-    english, japanese = TWIN.with_name("from-photos-to-scores.md"), TWIN
+@pytest.mark.parametrize("japanese", TWINS, ids=[page.name for page in TWINS])
+def test_a_guide_is_the_same_in_both_languages(japanese):
+    english = japanese.with_name(japanese.name.replace(".ja.md", ".md"))
     assert [*steps(english)] == [*steps(japanese)]
     assert f"({japanese.name})" in english.read_text()
     assert f"({english.name})" in japanese.read_text()

@@ -13,8 +13,9 @@ import pytest
 
 import mitsugo.report
 from mitsugo.errors import DataError
+from mitsugo.report.bilingual import _texts, cell_of
 from mitsugo.report.catalogue import LANGUAGES
-from mitsugo.report.suspects import SuspectsContent, _texts, cell_of, suspects_page, suspects_table
+from mitsugo.report.suspects import SuspectsContent, suspects_page, suspects_table
 from mitsugo.values import LabeledImages
 
 TEMPLATE = Path(mitsugo.report.__file__).parent / "templates" / "suspects.html.j2"
@@ -208,13 +209,13 @@ def test_every_language_has_the_texts_that_the_page_uses():
     used |= set(re.findall(r'attribute\("[\w-]+", "([\w.]+)"', template))
     used |= {key for pair in re.findall(r'"([\w.]+)" if [^)]*? else "([\w.]+)"', template) for key in pair}
     used |= {"part.train", "part.choose", "part.all", "untried.one"}
-    english = _texts("en")
+    english = _texts("suspects", "en")
     assert used == set(english)
     for language in LANGUAGES:
-        other = _texts(language)
+        other = _texts("suspects", language)
         gaps = {key: {f for _, f, _, _ in Formatter().parse(words) if f} for key, words in other.items()}
         assert gaps == {k: {f for _, f, _, _ in Formatter().parse(w) if f} for k, w in english.items()}
-    assert not {key for key, words in _texts("ja").items() if words == english[key]}
+    assert not {key for key, words in _texts("suspects", "ja").items() if words == english[key]}
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,11 @@ def test_a_digit_is_told_with_its_evidence(digits_run, digit, saved):
     assert (verdict["image"], verdict["label"]) == (str(saved(digit)), "0")
     assert (verdict["agreement"], verdict["method"]) == (1.0, "k-NN vote")
     assert len(verdict["neighbors"]) == 5
-    assert verdict["neighbors"][0] == {
-        "name": "digits/0000",
-        "label": "0",
-        "distance": pytest.approx(0, abs=1e-3),
-    }
+    assert verdict["in_gallery"] == "digits/0000"
+    assert "digits/0000" not in {neighbor["name"] for neighbor in verdict["neighbors"]}, "it does not vote"
+    assert (verdict["winner"]["label"], verdict["winner"]["exemplars"][0]) == ("0", verdict["neighbors"][0])
+    assert verdict["runner_up"]["scaled"] > verdict["winner"]["scaled"]
+    assert (verdict["unknown"], verdict["judgement"], verdict["p_value"]) == (False, None, None)
     distances = [neighbor["distance"] for neighbor in verdict["neighbors"]]
     assert distances == sorted(distances)
     assert verdict["warnings"] == []
@@ -61,7 +61,7 @@ def test_many_files_are_told_in_their_order(digits_run, saved):
     paths = [saved(images.pixels[row, 0], f"{row}.png") for row in rows]
     verdicts = inspect(digits_run.bundle, paths, k=1)["verdicts"]
     assert [verdict["image"] for verdict in verdicts] == list(map(str, paths))
-    assert [verdict["neighbors"][0]["name"] for verdict in verdicts] == [images.names[row] for row in rows]
+    assert [verdict["in_gallery"] for verdict in verdicts] == [images.names[row] for row in rows]
     assert [verdict["label"] for verdict in verdicts] == [str(images.labels[row]) for row in rows]
     assert [len(verdict["neighbors"]) for verdict in verdicts] == [1, 1, 1]
 

@@ -1,38 +1,28 @@
 """Images whose label is in doubt, each beside its nearest: one self-contained page, and a table of all."""
 
-import base64
 import csv
-import hashlib
 import io
-import json
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..values import LabeledImages, freeze
-from .catalogue import LANGUAGES
-from .palette import GROUND, TEXT, Ground
+from .bilingual import cell_of, rendered, text
 from .sprites import DRAWN_EXACTLY, image_uri
 from .tables import confused_pairs
 from .views import NearView, Picture
-from .wording import legible, percent, significant
+from .wording import legible
 
-__all__ = ["SuspectsContent", "cell_of", "suspects_page", "suspects_table"]
+__all__ = ["SuspectsContent", "suspects_page", "suspects_table"]
 
-HERE = Path(__file__).parent
 MOST_PAIRS = 8
 MOST_UNTRIED = 20
 HALF: Final = 0.5
-FORMULAS: Final = tuple("=+-@＝＋－＠")
-"""A cell that begins so is a formula to a spreadsheet, in full width to a Japanese one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,12 +101,10 @@ class _View(NamedTuple):
 def suspects_page(content: SuspectsContent, most: int) -> str:
     """Return the page of the first `most` suspects as one HTML text that opens from disk, without a network.
 
-    Both languages and both grounds are in it; its policy lets no script run but the one that changes the
-    language, and nothing be loaded from anywhere.
+    See `bilingual.rendered`.
     """
-    script = _asset("language.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return _environment().get_template("suspects.html.j2").render(
+    return rendered(
+        "suspects",
         content=content,
         class_names=[legible(name) for name in content.images.class_names],
         examined=len(content.order),
@@ -124,11 +112,7 @@ def suspects_page(content: SuspectsContent, most: int) -> str:
         suspects=[_view(content, image) for image in content.doubted[:most].tolist()],
         pairs=confused_pairs(_pairs(content), MOST_PAIRS),
         untried=_named(content.untried),
-        style=_colors() + _asset("report.css") + _asset("suspects.css"),
-        script=script,
-        policy=f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
-        f"base-uri 'none'; form-action 'none'",
-    )  # fmt: skip
+    )
 
 
 def suspects_table(content: SuspectsContent) -> bytes:
@@ -146,16 +130,6 @@ def suspects_table(content: SuspectsContent) -> bytes:
         numbers = [f"{score:.6f}", "yes" if score > HALF else "no"]
         table.writerow([rank, *map(cell_of, words), *numbers, *evidence])
     return text.getvalue().encode("utf-8-sig")
-
-
-def cell_of(text: str) -> str:
-    """Return a text as a cell that no spreadsheet takes for a formula: with an apostrophe before it.
-
-    >>> cell_of("=1+1"), cell_of("傷"), cell_of("-3")
-    ("'=1+1", '傷', "'-3")
-    """
-    plain = legible(text)
-    return "'" + plain if plain.startswith(FORMULAS) else plain
 
 
 def _view(content: SuspectsContent, image: int) -> _View:
@@ -196,57 +170,7 @@ def _pairs(content: SuspectsContent) -> Int64[np.ndarray, "k k"]:
 
 def _named(untried: dict[str, int]) -> Markup:
     some = list(untried.items())[:MOST_UNTRIED]
-    named = Markup(", ").join(_text("untried.one", name=legible(name), count=f"{n:,}") for name, n in some)
+    named = Markup(", ").join(
+        text("suspects", "untried.one", name=legible(name), count=f"{n:,}") for name, n in some
+    )
     return named + ("" if len(untried) <= MOST_UNTRIED else " …")
-
-
-@cache
-def _texts(language: str) -> dict[str, str]:
-    texts: dict[str, str] = json.loads(
-        (HERE / "texts" / f"suspects.{language}.json").read_text(encoding="utf-8")
-    )
-    return texts
-
-
-def _text(key: str, **values: object) -> Markup:
-    """Return a text of this page in all languages, as `catalogue.text` does for the report's."""
-    span = Markup('<span class="{0}" lang="{0}">{1}</span>')
-    return Markup("").join(
-        span.format(name, escape(_texts(name)[key]).format(**values)) for name in LANGUAGES
-    )
-
-
-def _attribute(name: str, key: str, **values: object) -> Markup:
-    """Return an attribute in English, and beside it what the page's script puts there for a language."""
-    texts = {language: _texts(language)[key].format(**values) for language in LANGUAGES}
-    pairs = [(name, texts[LANGUAGES[0]])]
-    pairs += [(f"data-{name}-{language}", written) for language, written in texts.items()]
-    return Markup(" ").join(Markup('{}="{}"').format(*pair) for pair in pairs)
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"attribute": _attribute, "text": _text}
-    environment.filters |= {"legible": legible, "percent": percent, "significant": significant}
-    return environment
-
-
-@cache
-def _asset(name: str) -> str:
-    return (HERE / "assets" / name).read_text(encoding="utf-8")
-
-
-def _colors() -> str:
-    """Return both grounds of palette.py as CSS."""
-
-    def of(ground: Ground) -> str:
-        return f":root {{--ground: {GROUND[ground]}; --text: {TEXT[ground]}}}"
-
-    return f"{of('light')}\n@media (prefers-color-scheme: dark) {{{of('dark')}}}\n"

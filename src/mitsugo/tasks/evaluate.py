@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import DataError, shown
+from ..model.bundle import Model
 from ..shapes import Int64
 from ..space.metrics import evaluate as evaluated
 from ..space.metrics import evaluate_alone
-from ..values import Embeddings, LabeledImages
+from ..values import CALIBRATION, Embeddings, LabeledImages, digests_of, picked
 from .models import embeddings_of, loaded_model
 from .scoring import check_ng
 from .sourcing import AS_IT_IS, SourceOptions, for_model, loaded
@@ -31,9 +33,10 @@ def evaluate(
     """Return the scores of a model's gallery on a source: its test part, or all of it where it has none.
 
     Where it has none, the images that stand in the gallery themselves, under the same name and with the same
-    embedding, are left out: each would find itself, and tell nothing. So a run's own source gives the run's
-    own accuracy. Where no class of the images stands in the gallery, as where a run held whole classes out,
-    each image is asked among the others instead.
+    embedding, are left out: each would find itself, and tell nothing; and so are those that the run kept
+    apart to calibrate on. So a run's own source gives the run's own accuracy. Where no class of the images
+    stands in the gallery, as where a run held whole classes out, each image is asked among the others
+    instead.
 
     Raises:
         ModelError: a bundle that cannot be trusted.
@@ -50,10 +53,13 @@ def evaluate(
     rows = np.arange(len(known))
     if images.split is None:
         rows = strangers(embedded, model.gallery, source)
+        rows = _not_kept_apart(known, rows, model)
         embedded = _some(embedded, rows)
     groups = None if known.groups is None else known.groups[rows]
     left_out = len(test) - len(embedded)
-    left = f"; {left_out:,} are left out, as they stand in the gallery themselves" if left_out else ""
+    left = (
+        f"; {left_out:,} are left out, as the gallery or the calibration part holds them" if left_out else ""
+    )
     if _strange(embedded, model.gallery):
         against = "each other"
         talk.say(
@@ -97,17 +103,31 @@ def strangers(queries: Embeddings, gallery: Embeddings, source: str) -> Int64[np
     return apart
 
 
-def of_known_classes(images: LabeledImages, class_names: tuple[str, ...], source: str) -> LabeledImages:
+def _not_kept_apart(images: LabeledImages, rows: Int64[np.ndarray, " m"], model: Model) -> NDArray[np.int64]:
+    """Return the rows without the images that were kept apart to calibrate on, unless there are no others."""
+    if model.seen is None:
+        return rows
+    apart = set(map(bytes, model.seen.digests[model.seen.parts == CALIBRATION]))
+    if not apart:
+        return rows
+    digests = digests_of(picked(images.pixels, rows))
+    left = rows[np.array([bytes(digest) not in apart for digest in digests], np.bool_)]
+    return left if left.size else rows
+
+
+def of_known_classes(
+    images: LabeledImages, class_names: tuple[str, ...], source: str, *, strict: bool = False
+) -> LabeledImages:
     """Return the images with labels that count in the model's classes, matched by name.
 
-    Images whose classes are all new to the model keep their own.
+    Images whose classes are all new to the model keep their own, unless that is refused by `strict`.
 
     Raises:
         DataError: the model knows some of the classes with images, and some not.
     """
     occurring = np.unique(images.labels)
     unknown = [images.class_names[c] for c in occurring if images.class_names[c] not in class_names]
-    if len(unknown) == len(occurring):
+    if len(unknown) == len(occurring) and not strict:
         return dataclasses.replace(images, split=None)
     if unknown:
         raise DataError(

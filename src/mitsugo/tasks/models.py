@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ..data.sources import load
-from ..model.bundle import Model
+from ..model.bundle import FILE_NAME, Model
 from ..recipes import DEFAULT, Recipe
 from ..settings import changed, named
 from ..training import run
@@ -16,7 +16,7 @@ from .judging import Kept, chosen_k
 from .settle import Ground, settle
 from .talk import SILENT, Talk
 
-__all__ = ["embeddings_of", "finished_model", "loaded_model", "train_model", "trained_model"]
+__all__ = ["bundle_path", "embeddings_of", "finished_model", "loaded_model", "train_model", "trained_model"]
 
 
 def train_model(
@@ -75,19 +75,28 @@ def trained_model(
                 talk.progress(event, ground.recipe.epochs)
     kept.put_back(experiment.network)
     k = chosen_k(experiment.judge)
-    return finished_model(experiment, ground.gallery, ground.recipe, k), tuple(history)
+    return finished_model(experiment, ground, ground.recipe, k), tuple(history)
 
 
-def finished_model(experiment: Experiment, gallery: LabeledImages, recipe: Recipe, k: int) -> Model:
-    """Return the model of a trained network with a gallery, and the k that it votes with."""
+def finished_model(
+    experiment: Experiment, ground: Ground, recipe: Recipe, k: int, ng: tuple[str, ...] = ()
+) -> Model:
+    """Return the model of a trained network with its gallery, and the k that it votes with."""
     return Model.of(
         architecture=experiment.architecture,
         network=experiment.network,
         preprocessing=experiment.preprocessing,
-        images=gallery,
+        images=ground.gallery,
         recipe=recipe.plain(),
         k=k,
+        ng=ng,
+        seen=ground.seen(),
     )
+
+
+def bundle_path(path: Path) -> Path:
+    """Return the bundle of a run folder, or the bundle itself."""
+    return path / FILE_NAME if path.is_dir() else path
 
 
 def loaded_model(path: Path, device: str | None) -> Model:

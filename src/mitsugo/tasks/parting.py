@@ -8,12 +8,12 @@ import numpy as np
 from ..data.duplicates import Twins, equal_images, fingerprints, twins_of
 from ..data.grouping import likely_series
 from ..data.guard import Findings, findings, units
-from ..data.splits import drawn_split
+from ..data.splits import drawn_split, kept_apart
 from ..errors import DataError, UsageError, shown
 from ..values import LabeledImages, Split
 from .talk import Talk
 
-__all__ = ["BY_CLASS", "Parted", "Rules", "parted", "tell"]
+__all__ = ["BY_CLASS", "Parted", "Rules", "equal_alone", "parted", "tell"]
 
 KINDS: Final = ("stratified", "unseen-classes")
 TOGETHER: Final = ("equal", "near")
@@ -27,6 +27,7 @@ class Rules:
         kind: "stratified" by class, or "unseen-classes": whole classes are held out.
         together: what never stands on both sides, beside groups: "equal" pixels, or "near" duplicates, too.
         strict: whether contradictory labels, and equal images or groups on both sides, stop the work.
+        calibration: the share of the images that is kept apart, to set thresholds by; 0 keeps none.
 
     Raises:
         UsageError: another word.
@@ -35,12 +36,17 @@ class Rules:
     kind: str = "stratified"
     together: str = "equal"
     strict: bool = False
+    calibration: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UsageError(f"--split {shown(self.kind)}: expected stratified or unseen-classes")
         if self.together not in TOGETHER:
             raise UsageError(f"--keep-together {shown(self.together)}: expected equal or near")
+        if not 0 <= self.calibration < 1:
+            raise UsageError(
+                f"--calibration {self.calibration}: expected a share from 0 to less than 1, as 0.15"
+            )
 
 
 BY_CLASS = Rules()
@@ -65,12 +71,14 @@ def parted(images: LabeledImages, rules: Rules, validation_share: float, seed: i
         UsageError: what is to be kept together, or held out, cannot be.
     """
     looks = images.intake is not None or rules.together == "near"
-    twins = twins_of(images.pixels) if looks else _equal_alone(images)
+    twins = twins_of(images.pixels) if looks else equal_alone(images)
     together = units(images, twins, cast("Literal['equal', 'near']", rules.together))
     kind = cast("Literal['stratified', 'unseen-classes']", rules.kind)
     split = drawn_split(images, together, seed=seed, kind=kind, validation_share=validation_share)
     if validation_share and len(np.unique(images.labels[split.validation])) < 2:
         split = drawn_split(images, together, seed=seed, kind=kind)
+    if rules.calibration:
+        split = kept_apart(images, together, split, rules.calibration, seed)
     return Parted(split=split, found=findings(images, twins, split))
 
 
@@ -99,6 +107,7 @@ def tell(images: LabeledImages, found: Findings, rules: Rules, talk: Talk) -> No
         talk.warn(line)
 
 
-def _equal_alone(images: LabeledImages) -> Twins:
+def equal_alone(images: LabeledImages) -> Twins:
+    """Return which images are equal; what looks nearly the same is not looked for."""
     equal = equal_images(fingerprints(images.pixels))
     return Twins(equal=equal, look=equal, near=np.empty((0, 2), np.int64))

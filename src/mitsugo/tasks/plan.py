@@ -239,11 +239,13 @@ def described(plan: Plan, source: str, ground: Ground, flight: Flight | None) ->
             "train": len(split.train),
             "validation": len(split.validation),
             "test": len(split.test),
+            "calibration": len(split.calibration),
             "validation_is_test": split.validation_is_test,
             "unseen": split.unseen,
             "validation_unseen": split.validation_unseen,
             "fingerprint": sha256_of(
-                *(np.ascontiguousarray(p).data for p in (split.train, split.validation, split.test))
+                # an empty part adds nothing: a run without calibration images keeps its fingerprint
+                *(np.ascontiguousarray(part).data for part in split.parts)
             ),
         },
         "guard": ground.found.plain(),

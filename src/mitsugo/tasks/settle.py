@@ -15,7 +15,19 @@ from ..model.preprocessing import Preprocessing
 from ..recipes import Recipe
 from ..shapes import Float32, Int64, Tensor, UInt8
 from ..space.neighbors import nearest
-from ..values import LabeledImages, Pixels, Split
+from ..values import (
+    CALIBRATION,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    LabeledImages,
+    Pixels,
+    Seen,
+    Split,
+    digests_of,
+    digests_of_names,
+    picked,
+)
 from .experiment import normalisation_of
 from .features import pinned
 from .feeding import batches_of
@@ -52,6 +64,26 @@ class Ground:
         if self.split.validation_is_test:
             return self.images.take(self.split.train)
         return self.images.take(np.union1d(self.split.train, self.split.validation))
+
+    def seen(self) -> Seen:
+        """Return which images the model is made and measured with, as hashes: those of the gallery first."""
+        split = self.split
+        rows = split.train if split.validation_is_test else np.union1d(split.train, split.validation)
+        chosen = VALIDATION if split.validation.size and not split.validation_is_test else TRAIN
+        first = np.where(np.isin(rows, split.train), TRAIN, chosen)
+        parts = np.concatenate(
+            [first, np.full(len(split.test), TEST), np.full(len(split.calibration), CALIBRATION)]
+        )
+        every = np.concatenate([rows, split.test, split.calibration])
+        groups: list[str] = []
+        if self.images.groups is not None and self.images.group_names:
+            used = np.unique(self.images.groups[every[parts != CALIBRATION]])
+            groups = [self.images.group_names[number] for number in used.tolist()]
+        return Seen(
+            digests=digests_of(picked(self.images.pixels, every)),
+            parts=parts.astype(np.uint8),
+            groups=digests_of_names(groups),
+        )
 
     @property
     def test(self) -> LabeledImages:

@@ -20,6 +20,8 @@ NAMES = 5
 TOLD = 1.5
 """Photos that shrink by so much are spoken of."""
 PIXELS = {"grey": 1, "rgb": 3}
+KEPT_APART = 0.15
+"""Where classes are NG, so much is kept apart to set thresholds by, if nothing else is said."""
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 RULES = {"split": "kind", "keep_together": "together", "strict": "strict"}
 """Options, and the rules that they are."""
@@ -66,12 +68,12 @@ def remade_source(document: dict[str, Any]) -> SourceOptions:
         raise ModelError(f"how the source was read is not told as expected: {error}") from error
 
 
-def parsed_source(said: Mapping[str, str | bool | None], ng: Sequence[str] = ()) -> SourceOptions:
+def parsed_source(said: Mapping[str, str | float | bool | None], ng: Sequence[str] = ()) -> SourceOptions:
     """Return what the options of the command line say.
 
     Args:
         said: image_size, fit, crop, pixels, bad_images, group_by, split, keep_together, strict,
-            cache_budget; None, or no key, where nothing was said.
+            calibration, cache_budget; None, or no key, where nothing was said.
         ng: names of classes that are NG.
 
     Raises:
@@ -87,10 +89,11 @@ def parsed_source(said: Mapping[str, str | bool | None], ng: Sequence[str] = ())
             raise UsageError(f"--pixels {shown(pixels)}: expected grey or rgb")
         known["channels"] = PIXELS[pixels]
     budget = known.pop("cache_budget", None)
-    rules = {to: known.pop(name) for name, to in RULES.items() if name in known}
+    share = known.pop("calibration", None)
+    rules: dict[str, Any] = {to: known.pop(name) for name, to in RULES.items() if name in known}
     return SourceOptions(
         reading=Reading(**known),
-        rules=Rules(**rules),
+        rules=Rules(**rules, calibration=_share(share, ng)),
         ng=tuple(ng),
         cache_budget=None if budget is None else _bytes(budget),
     )
@@ -152,6 +155,16 @@ def _crop(text: str) -> tuple[int, int, int, int]:
         raise UsageError(f"--crop {shown(text)}: expected x,y,width,height in pixels, as 100,50,640,480")
     x, y, width, height = map(int, text.split(","))
     return x, y, width, height
+
+
+def _share(
+    said: Any,  # noqa: ANN401 - checked before
+    ng: Sequence[str],
+) -> float:
+    """Return what is kept apart to calibrate on: what was said, or where classes are NG the usual share."""
+    if said is None:
+        return KEPT_APART if ng else 0.0
+    return float(said)
 
 
 def _bytes(text: str) -> int:

@@ -153,7 +153,7 @@ def _examined(
     source = description["source"]["name"]
     rules = plan.sourcing.rules
     split = settle(source, images, plan.recipe, seed=plan.seed, device=device, rules=rules).split
-    if description["split"]["fingerprint"] != _digest(split.train, split.validation, split.test):
+    if description["split"]["fingerprint"] != _digest(*split.parts):
         raise UsageError(
             f"the run in {shown(run)} was split by another version of mitsugo: which images were its test "
             f"images is not known; examine all by --all, or train again"

@@ -243,10 +243,9 @@ def _save(run: _Run, training: Training, kept: Kept, position: Position, history
 def _finish(run: _Run, history: tuple[Epoch, ...], kept: Kept, talk: Talk) -> dict[str, Any]:
     kept.put_back(run.experiment.network)
     k = chosen_k(run.experiment.judge)
-    gallery = run.ground.gallery
-    model = finished_model(run.experiment, gallery, run.plan.recipe, k)
+    model = finished_model(run.experiment, run.ground, run.plan.recipe, k, run.plan.sourcing.ng)
     model.save(run.folder.bundle)
-    talk.say(_asked(run.ground, len(gallery)))
+    talk.say(_asked(run.ground, len(model.gallery)))
     found = scored(model, run.ground, seed=run.plan.seed, ng=run.plan.sourcing.ng)
     learning, gap = learnt(model, run.ground, found.queries, run.plan.seed), gap_of(run.experiment.judge)
     summary = _summary(model, run.plan, history, kept, found.evaluation.scores) | {
@@ -310,9 +309,11 @@ def _interrupted(number: int, run: _Run, position: Position) -> Interrupted:
 
 def _opening(source: str, plan: Plan, ground: Ground) -> str:
     channels, height, width = ground.images.image_shape
+    apart = len(ground.split.calibration)
     return (
         f"{plan.recipe.name} on {shown(source)}: {len(ground.split.train):,} training and "
         f"{len(ground.split.test):,} test images of {width}x{height}x{channels}, "
+        f"{f'{apart:,} kept apart to calibrate on, ' if apart else ''}"
         f"{len(ground.images.class_names)} classes; {ground.recipe.epochs} epochs, seed {plan.seed}, "
         f"{plan.device}, {plan.threads} threads"
     )

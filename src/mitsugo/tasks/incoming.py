@@ -1,0 +1,116 @@
+"""Images that come after training: found, read, and brought to the model's shape."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.framing import read_framed
+from ..data.images import read_image, resized
+from ..data.walking import photos_below
+from ..errors import DataError, shown
+from ..model.bundle import Model
+
+__all__ = ["chunks_of", "files_of"]
+
+CHUNK_BYTES: Final = 64 << 20
+LARGEST_CHUNK: Final = 1024
+WILD: Final = frozenset("*?[")
+
+
+def files_of(images: Sequence[Path], *, skip: bool) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Return the files that are named, those of folders and patterns in order of their names.
+
+    Args:
+        images: files, folders of any depth, and patterns as `lot-7/*.png`.
+        skip: whether what is named as a photo and cannot be one is left out, or refused.
+
+    Returns:
+        The files, and what was left out, with the reason.
+
+    Raises:
+        DataError: a folder without photos, a pattern that no file matches.
+    """
+    found: list[Path] = []
+    left_out: list[tuple[str, str]] = []
+    for path in images:
+        if path.is_dir():
+            photos, unfit = photos_below(str(path.resolve()), "", skip=skip)
+            if not photos:
+                raise DataError(f"{shown(path)}: is a folder without photos; name one that holds some")
+            found += [path / photo for photo in photos]
+            left_out += [(str(path / name), why) for name, why in unfit]
+        elif WILD & set(str(path)) and not path.exists():
+            anchor = Path(path.anchor) if path.is_absolute() else Path()
+            pattern = str(path.relative_to(path.anchor)) if path.is_absolute() else str(path)
+            matches = sorted(match for match in anchor.glob(pattern) if match.is_file())
+            if not matches:
+                raise DataError(f"{shown(path)}: no file matches; check the pattern")
+            found += matches
+        else:
+            found.append(path)
+    return found, left_out
+
+
+def chunks_of(
+    model: Model, paths: Sequence[Path], left_out: list[tuple[str, str]], *, resize: bool, skip: bool
+) -> Iterator[tuple[list[str], NDArray[np.uint8], list[tuple[str, ...]]]]:
+    """Read images as a model takes them, so many at once that memory stays small.
+
+    What is no image is raised, or where it is to be skipped added to `left_out`.
+
+    Yields:
+        Names, pixels uint8 (n, c, h, w), and what is known against each.
+
+    Raises:
+        DataError: a file that is no image, is damaged, or is of another size.
+    """
+    size = int(np.prod(model.architecture.image_shape))
+    together = max(1, min(LARGEST_CHUNK, CHUNK_BYTES // size))
+    read = partial(_read, model=model, resize=resize)
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(paths), together):
+            some = paths[start : start + together]
+            names, pixels, notes = [], [], []
+            for path, found in zip(some, pool.map(partial(_tried, read), some), strict=True):
+                if isinstance(found, DataError):
+                    if not skip:
+                        raise found
+                    left_out.append((str(path), str(found).removeprefix(f"{shown(path)}: ")))
+                    continue
+                names.append(shown(path))
+                pixels.append(found[0])
+                notes.append(found[1])
+            if names:
+                yield names, np.stack(pixels), notes
+
+
+Read = tuple[NDArray[np.uint8], tuple[str, ...]]
+
+
+def _tried(read: "partial[Read]", path: Path) -> Read | DataError:
+    try:
+        return read(path)
+    except DataError as error:
+        return error
+
+
+def _read(path: Path, *, model: Model, resize: bool) -> Read:
+    """Return an image as the model takes it: framed as its training photos were, or of its size as it is."""
+    if model.framing is not None:
+        return read_framed(path, model.framing), ()
+    channels, height, width = model.architecture.image_shape
+    image = read_image(path, channels)
+    if image.shape[1:] == (height, width):
+        return image, ()
+    found = f"{image.shape[2]}x{image.shape[1]}"
+    if not resize:
+        raise DataError(
+            f"{shown(path)}: is {found} pixels, the model takes {width}x{height}; "
+            f"cut or scale it, or give --resize"
+        )
+    return resized(image, height, width), (f"resized from {found} to {width}x{height}",)

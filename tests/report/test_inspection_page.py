@@ -1,0 +1,62 @@
+"""The texts of the inspection sheet are there in every language, and used."""
+
+import re
+from pathlib import Path
+from string import Formatter
+
+import numpy as np
+
+import mitsugo.report
+from mitsugo.report.bilingual import _texts
+from mitsugo.report.catalogue import LANGUAGES
+from mitsugo.report.inspection import InspectedImage, SheetContent, inspection_page
+from mitsugo.values import Likeness, Neighbor, Verdict
+
+TEMPLATE = Path(mitsugo.report.__file__).parent / "templates" / "inspection.html.j2"
+LOT = {
+    "images": 2,
+    "labels": {"<b>ok</b>": 1, "unknown": 1},
+    "judgements": {"unknown": 1},
+    "unknown": 1,
+    "in_gallery": 0,
+    "calibration": None,
+    "escapes": None,
+    "look_alikes": [],
+}
+
+
+def test_every_language_has_the_texts_that_the_sheet_uses():
+    template = TEMPLATE.read_text("utf-8")
+    used = set(re.findall(r'text\("([\w.]+)"[,)]', template))
+    used |= set(re.findall(r'attribute\("[\w-]+", "([\w.]+)"', template))
+    used |= {key for pair in re.findall(r'"([\w.]+)" if [^)]*? else "([\w.]+)"', template) for key in pair}
+    used |= {"count.unknown", "count.NG", "count.OK", "count.known", "gate.embedding", "gate.statistics"}
+    english = _texts("inspection", "en")
+    assert used == set(english)
+    for language in LANGUAGES:
+        other = _texts("inspection", language)
+        gaps = {key: {f for _, f, _, _ in Formatter().parse(words) if f} for key, words in other.items()}
+        assert gaps == {k: {f for _, f, _, _ in Formatter().parse(w) if f} for k, w in english.items()}
+
+
+def test_names_are_text_and_pictures_that_are_missing_are_named():
+    likeness = Likeness(
+        label="<b>ok</b>",
+        scaled=2.0,
+        p_value=None,
+        exemplars=(Neighbor(name="<script>", label="<b>ok</b>", distance=0.5),),
+    )
+    verdict = Verdict(
+        image="<img src=x onerror=alert(1)>", label="unknown", agreement=1.0, neighbors=(), winner=likeness,
+        unknown=True, judgement="unknown", gate="embedding", p_value=0.01, warnings=("<i>",),
+        in_gallery="<u>",
+    )  # fmt: skip
+    plain = Verdict(image="b", label="<b>ok</b>", agreement=1.0, neighbors=())
+    nothing = np.zeros((1, 4, 4), np.uint8)
+    images = tuple(InspectedImage(verdict=one, pixels=nothing) for one in (verdict, plain))
+    page = inspection_page(SheetContent(model="<m>", images=images, exemplars={}, lot=LOT))
+    body = page.split("<body>")[1]
+    for tag in ("<script>", "<b>ok", "<img src=x", "<i>", "<u>", "<m>"):
+        assert tag not in body
+    assert "&lt;script&gt;" in body
+    assert "No thresholds are set" in body
