@@ -11,10 +11,10 @@ import typer.exceptions
 
 from ..errors import MitsugoError, ResourceError, UsageError
 from ..tasks.stopping import SIGNALS
-from . import exporting, inspecting, learning, listing, teaching
+from . import exporting, inspecting, learning, listing, serving, teaching
 from .application import app
 
-__all__ = ["app", "exporting", "inspecting", "learning", "listing", "main", "run", "teaching"]
+__all__ = ["app", "exporting", "inspecting", "learning", "listing", "main", "run", "serving", "teaching"]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -17,7 +17,7 @@ __all__ = ["answer", "app"]
 
 ORDER = (
     "train", "compare", "evaluate", "embed", "calibrate", "inspect", "gallery", "suspects", "triplets",
-    "cache", "recipes", "sources",
+    "cache", "serve", "recipes", "sources",
 )  # fmt: skip
 """As a person meets the commands."""
 

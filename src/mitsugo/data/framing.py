@@ -13,10 +13,10 @@ from ..errors import DataError, shown
 from ..shapes import UInt8
 from ..values import Framing
 from ..values.intake import LARGEST_SIDE
-from .images import Header, decoded, file_content, values_of
+from .images import Header, decode, decoded, file_content, resized, values_of
 from .reading import Reading
 
-__all__ = ["Framed", "chosen_framing", "decode_framed", "framed", "read_framed"]
+__all__ = ["Framed", "chosen_framing", "decode_as", "decode_framed", "framed", "read_framed"]
 
 GREY: Final = 128
 """What a padded photo is laid on: drawn-out edges would look like a part of the part."""
@@ -67,6 +67,44 @@ def decode_framed(content: bytes, name: str, framing: Framing) -> Framed:
     photo, header = decoded(content, name, framing.channels, divisor)
     _check_crop(header.height, header.width, framing, name)
     return _framed(photo, header, framing)
+
+
+def decode_as(
+    content: bytes,
+    name: str,
+    image_shape: tuple[int, int, int],
+    framing: Framing | None,
+    *,
+    resize: bool,
+) -> tuple[UInt8[np.ndarray, "c h w"], tuple[str, ...]]:
+    """Decode the content of an image file as a model takes it: framed as its training photos were, or as is.
+
+    Args:
+        content: of the file.
+        name: what errors call it.
+        image_shape: channels, height and width.
+        framing: of the training photos; None where images came as they are.
+        resize: without a framing, bring an image of another size to the model's.
+
+    Returns:
+        The pixels, and what should be known of them.
+
+    Raises:
+        DataError: it is no image that is taken (see `images`), or of another size.
+    """
+    if framing is not None:
+        return decode_framed(content, name, framing).pixels, ()
+    channels, height, width = image_shape
+    image = decode(content, name, channels)
+    if image.shape[1:] == (height, width):
+        return image, ()
+    found = f"{image.shape[2]}x{image.shape[1]}"
+    if not resize:
+        raise DataError(
+            f"{shown(name)}: is {found} pixels, the model takes {width}x{height}; "
+            f"cut or scale it, or give --resize"
+        )
+    return resized(image, height, width), (f"resized from {found} to {width}x{height}",)
 
 
 def framed(image: UInt8[np.ndarray, "c height width"], framing: Framing) -> UInt8[np.ndarray, "c h w"]:

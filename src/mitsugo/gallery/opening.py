@@ -117,6 +117,9 @@ def told(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorname", "")
         raise StoreError(f"{shown(path)}: {_words(code, str(error))}") from error
+    except UnicodeDecodeError as error:  # SQLite quotes what it found damaged
+        words = WORDS["SQLITE_CORRUPT", "SQLITE_NOTADB"].format(message="a text is none")
+        raise StoreError(f"{shown(path)}: {words}") from error
     except OSError as error:
         raise StoreError(f"{shown(path)}: {reason(error)}") from error
 

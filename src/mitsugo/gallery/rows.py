@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import StoreError, shown
 from ..values import Embeddings, Taught
 
-__all__ = ["Batch", "Row", "check_rows", "taught_of"]
+__all__ = ["Batch", "Feedback", "Row", "check_feedback", "check_rows", "taught_of"]
 
 LONGEST_NAME: Final = 4096
 LARGEST_THUMBNAIL: Final = 1 << 20
@@ -82,6 +82,47 @@ class Batch:
     note: str
     images: int
     classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feedback:
+    """What a person said of a verdict.
+
+    Args:
+        number: from 1; 0 before it is kept.
+        name: of the image.
+        digest: 16 bytes, the hash of its pixels.
+        said: what the model called it.
+        label: what the person calls it.
+        right: whether the person agreed.
+        batch: which batch taught the image; None where it was not taught.
+        who: who said so.
+        at: when, UTC, ISO 8601; empty before it is kept.
+        note: why.
+    """
+
+    number: int = 0
+    name: str
+    digest: bytes
+    said: str
+    label: str
+    right: bool
+    batch: int | None = None
+    who: str = ""
+    at: str = ""
+    note: str = ""
+
+
+def check_feedback(feedback: Feedback) -> None:
+    """Refuse what a gallery does not keep.
+
+    Raises:
+        StoreError: a text that is empty, too long or holds a zero, a digest of another size.
+    """
+    for what, text in (("name", feedback.name), ("verdict", feedback.said), ("class", feedback.label)):
+        _check_text(what, text)
+    if len(feedback.digest) != SUM:
+        raise StoreError(f"{shown(feedback.name)}: has a digest of another size than expected")
 
 
 def check_rows(rows: Sequence[Row], dimension: int, statistics: int) -> None:

@@ -49,6 +49,21 @@ MIGRATIONS: Final = (
     CREATE UNIQUE INDEX once ON images (digest, class) WHERE stands;
     CREATE INDEX of_image ON effects (image, batch);
     """,
+    """
+    CREATE TABLE feedback (
+        number INTEGER PRIMARY KEY,
+        who BLOB NOT NULL,
+        at TEXT NOT NULL,
+        note BLOB NOT NULL,
+        name BLOB NOT NULL,
+        digest BLOB NOT NULL CHECK (length(digest) = 16),
+        said BLOB NOT NULL,
+        label BLOB NOT NULL,
+        right INTEGER NOT NULL CHECK (right IN (0, 1)),
+        batch INTEGER REFERENCES batches (number),
+        request TEXT UNIQUE
+    ) STRICT;
+    """,
 )
 """Each brings a file from the version of its place to the next; none is ever changed."""
 

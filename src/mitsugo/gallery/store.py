@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import StoreError, UsageError, shown
 from ..values import Taught
 from .opening import RESTORE, connected, told
-from .rows import Batch, Row, check_rows, taught_of
+from .rows import Batch, Feedback, Row, check_feedback, check_rows, taught_of
 
 __all__ = ["Store", "opened"]
 
@@ -66,17 +66,91 @@ class Store:
         with self._changing() as cursor:
             if (before := self._answered(cursor, request)) is not None:
                 return before
-            (held,) = cursor.execute("SELECT count(*) FROM images WHERE stands").fetchone()
-            if held + len(rows) > MOST_ROWS:
-                room = f"holds {held:,} images and takes {MOST_ROWS:,} at most"
-                raise StoreError(f"{shown(self.path)}: {room}")
-            number = self._begin(cursor, "add", None, who, note, request)
-            for name in {row.class_name for row in rows}:
-                cursor.execute(
-                    "INSERT INTO classes (name, ng) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
-                    (os.fsencode(name), int(ng.get(name, False))),
-                )
-            _affect(cursor, number, [self._insert(cursor, row) for row in rows], stands=True)
+            return self._add(cursor, rows, ng, who, note, request)
+
+    def tell(
+        self,
+        feedback: Feedback,
+        rows: Sequence[Row] = (),
+        *,
+        ng: Mapping[str, bool] | None = None,
+        request: str | None = None,
+    ) -> Feedback:
+        """Keep what a person said of a verdict, and teach the images with it: both or neither.
+
+        Args:
+            feedback: what was said.
+            rows: images to teach; none teaches nothing.
+            ng: as for `add`.
+            request: what names the request: the same one again keeps nothing and returns what was kept.
+
+        Raises:
+            StoreError: as for `add`, or a text that is empty or too long.
+        """
+        check_feedback(feedback)
+        if rows:
+            check_rows(rows, self._dimension, self._statistics)
+        with self._changing() as cursor:
+            found = cursor.execute(f"{FEEDBACK} WHERE request = ? ORDER BY number", (request,)).fetchone()
+            if found is not None:
+                return _feedback(found)
+            who, note = feedback.who or None, feedback.note
+            batch = self._add(cursor, rows, ng or {}, who, note, None) if rows else None
+            cursor.execute(
+                "INSERT INTO feedback (who, at, note, name, digest, said, label, right, batch, request) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    os.fsencode(_user() if who is None else who),
+                    _now(),
+                    *map(os.fsencode, (note, feedback.name)),
+                    feedback.digest,
+                    *map(os.fsencode, (feedback.said, feedback.label)),
+                    int(feedback.right),
+                    batch,
+                    request,
+                ),
+            )
+            kept = cursor.execute(f"{FEEDBACK} WHERE number = ?", (cursor.lastrowid,)).fetchone()
+        return _feedback(kept)
+
+    def feedback(self, most: int) -> tuple[Feedback, ...]:
+        """Return what was said last, the newest first; so many at most."""
+        with self._reading() as cursor:
+            found = cursor.execute(f"{FEEDBACK} ORDER BY number DESC LIMIT ?", (most,)).fetchall()
+        return tuple(map(_feedback, found))
+
+    def version(self) -> int:
+        """Return a number that changes where another connection changed the file; it costs next to nothing."""
+        with self._reading() as cursor:
+            (number,) = cursor.execute("PRAGMA data_version").fetchone()
+        return int(number)
+
+    def revision(self) -> int:
+        """Return the number of the last batch; 0 before the first. Another revision, another gallery."""
+        with self._reading() as cursor:
+            (number,) = cursor.execute("SELECT coalesce(max(number), 0) FROM batches").fetchone()
+        return int(number)
+
+    def _add(
+        self,
+        cursor: sqlite3.Cursor,
+        rows: Sequence[Row],
+        ng: Mapping[str, bool],
+        who: str | None,
+        note: str,
+        request: str | None,
+    ) -> int:
+        (held,) = cursor.execute("SELECT count(*) FROM images WHERE stands").fetchone()
+        if held + len(rows) > MOST_ROWS:
+            room = f"holds {held:,} images and takes {MOST_ROWS:,} at most"
+            raise StoreError(f"{shown(self.path)}: {room}")
+        number = self._begin(cursor, "add", None, who, note, request)
+        for name in {row.class_name for row in rows}:
+            cursor.execute(
+                "INSERT INTO classes (name, ng) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
+                (os.fsencode(name), int(ng.get(name, False))),
+            )
+        _affect(cursor, number, [self._insert(cursor, row) for row in rows], stands=True)
         return number
 
     def remove(
@@ -261,7 +335,7 @@ class Store:
                 kind,
                 undoes,
                 os.fsencode(_user() if who is None else who),
-                datetime.now(UTC).isoformat(timespec="seconds"),
+                _now(),
                 os.fsencode(note),
                 request,
             ),
@@ -381,6 +455,9 @@ class Store:
         return StoreError(f"{shown(self.path)}: is damaged: {what}; {RESTORE}")
 
 
+FEEDBACK: Final = (
+    "SELECT number, name, digest, said, label, right, batch, who, at, note FROM feedback"  # of our own words
+)
 COLUMNS: Final = "class, name, source, digest, vector, statistics, thumbnail, sum"
 ROWS: Final = f"SELECT {COLUMNS} FROM images WHERE stands"  # noqa: S608 - of our own words alone
 EVERY_ROW: Final = f"SELECT {COLUMNS}, stands FROM images"  # noqa: S608
@@ -428,6 +505,26 @@ def _undone(cursor: sqlite3.Cursor) -> dict[int, int]:
 
 def _numbers(cursor: sqlite3.Cursor, query: str, *values: object) -> list[int]:
     return [number for (number,) in cursor.execute(query, values)]
+
+
+def _feedback(record: tuple[Any, ...]) -> Feedback:
+    number, name, digest, said, label, right, batch, who, at, note = record
+    return Feedback(
+        number=number,
+        name=os.fsdecode(name),
+        digest=digest,
+        said=os.fsdecode(said),
+        label=os.fsdecode(label),
+        right=bool(right),
+        batch=batch,
+        who=os.fsdecode(who),
+        at=at,
+        note=os.fsdecode(note),
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _user() -> str:

@@ -274,7 +274,7 @@ def _evidence(known: Known, rows: Sequence[int], far: Sequence[float]) -> tuple[
     """Return some rows of the gallery as evidence; -1 stands for none."""
     names, classes = known.embeddings.names, known.classes
     return tuple(
-        Neighbor(name=names[row], label=classes[row], distance=distance)
+        Neighbor(name=names[row], label=classes[row], distance=distance, row=row)
         for row, distance in zip(rows, far, strict=True)
         if row >= 0
     )

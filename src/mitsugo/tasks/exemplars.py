@@ -12,11 +12,12 @@ from ..data.sources import fingerprint
 from ..errors import MitsugoError
 from ..model.bundle import Model
 from ..runs import RunFolder
+from ..values import LabeledImages
 from .sourcing import for_model, loaded, remade_source
 from .talk import Talk
 from .taught import opened_gallery
 
-__all__ = ["exemplar_pictures"]
+__all__ = ["exemplar_pictures", "source_images"]
 
 
 def exemplar_pictures(
@@ -46,21 +47,27 @@ def _taught(model_path: Path, model: Model, names: AbstractSet[str]) -> dict[str
 def _of_source(
     model_path: Path, model: Model, names: AbstractSet[str], talk: Talk
 ) -> dict[str, NDArray[np.uint8]]:
-    if not names:
+    images = source_images(model_path, model, talk) if names else None
+    if images is None:
         return {}
+    rows = {name: row for row, name in enumerate(images.names)}
+    return {name: np.asarray(images.pixels[rows[name]]) for name in sorted(names) if name in rows}
+
+
+def source_images(model_path: Path, model: Model, talk: Talk) -> LabeledImages | None:
+    """Return the images that a model was trained on, where its run folder still leads to them; else None."""
     folder = model_path if model_path.is_dir() else model_path.parent
     try:
         before = RunFolder(folder).description()
         if before is None:
             talk.say("the bundle lies in no run folder: gallery images are named, not shown")
-            return {}
+            return None
         source = before["source"]
         images = loaded(source["name"], for_model(remade_source(source), model))
         if fingerprint(images) != source["fingerprint"]:
             talk.warn("the run's source holds other images now: gallery images are named, not shown")
-            return {}
+            return None
     except (MitsugoError, KeyError, TypeError, json.JSONDecodeError) as error:
         talk.warn(f"gallery images are named, not shown: {error}")
-        return {}
-    rows = {name: row for row, name in enumerate(images.names)}
-    return {name: np.asarray(images.pixels[rows[name]]) for name in sorted(names) if name in rows}
+        return None
+    return images

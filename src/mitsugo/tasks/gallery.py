@@ -4,26 +4,19 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..data.images import encode_png, resized
 from ..errors import DataError, StoreError, UsageError, shown
-from ..gallery import Row, Store, check_rows, taught_of
+from ..gallery import Row, Store, check_rows
 from ..model.bundle import Model
-from ..values import digests_of
 from .incoming import chunks_of, files_of
+from .lessons import Golden, is_ng, refusal, rows_of
 from .models import loaded_model
 from .sourcing import AS_IT_IS, for_model, loaded
 from .talk import SILENT, Talk
 from .taught import folded, gallery_path, opened_gallery, taught_model
 
 __all__ = ["Lesson", "add", "export", "import_", "list_", "log", "remove", "undo", "verify"]
-
-THUMBNAIL_SIDE: Final = 96
-LISTED: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +82,14 @@ def add(
     paths, left_out = files_of(images, skip=skip)
     rows: list[Row] = []
     for names, pixels, _ in chunks_of(model, paths, left_out, resize=lesson.resize, skip=skip):
-        rows += _rows(model, names, pixels, lesson.label)
+        rows += rows_of(model, names, pixels, lesson.label)
     for name, why in left_out:
         talk.warn(f"left out: {shown(name)}: {why}")
     if not rows:
         raise DataError("no image is left to teach; name files, folders or patterns that hold some")
     check_rows(rows, *(len(numbers) for numbers in (rows[0].vector, rows[0].statistics)))
     new = lesson.label not in model.known.embeddings.class_names
-    ng = _is_ng(model, lesson)
+    ng = is_ng(model, lesson.label, lesson.ng)
     found = None if lesson.gate is None else _gated(model_path, model, rows, lesson, ng=ng, talk=talk)
     with opened_gallery(model_path, model, create=True) as store:
         number = store.add(
@@ -242,62 +235,6 @@ def _opened_at(path: Path, model: Model, *, create: bool = False) -> Store:
     return opened_gallery(path.with_suffix("").with_suffix(".mitsugo"), model, create=create)
 
 
-def _rows(model: Model, names: Sequence[str], pixels: NDArray[np.uint8], label: str) -> list[Row]:
-    """Return images as rows of the gallery.
-
-    Raises:
-        DataError: an image that shows one value all over.
-        StoreError: an image of the base gallery.
-    """
-    flat = pixels.reshape(len(pixels), -1)
-    for name, values in zip(names, flat, strict=True):
-        if values.min() == values.max():
-            raise DataError(f"{name}: shows one value all over, and teaches nothing; leave it out")
-    digests = digests_of(pixels)
-    base = model.seen.digests[: len(model.gallery)] if model.seen is not None else np.empty((0, 2), np.uint64)
-    there = {bytes(digest): row for row, digest in enumerate(base)}
-    for name, digest in zip(names, digests, strict=True):
-        if (row := there.get(bytes(digest))) is not None:
-            known = model.class_names[int(model.gallery.labels[row])]
-            raise StoreError(
-                f"{name}: this very image is in the model's own gallery as {shown(known)}; leave it out, or "
-                f"correct its label and train again"
-            )
-    vectors, statistics = model.embed(pixels), model.statistics(pixels)
-    return [
-        Row(
-            class_name=label,
-            name=Path(name).name,
-            source=str(Path(name).resolve().parent),
-            digest=digests[i].astype("<u8").tobytes(),
-            vector=vectors[i],
-            statistics=statistics[i],
-            thumbnail=_thumbnail(pixels[i]),
-        )
-        for i, name in enumerate(names)
-    ]
-
-
-def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:
-    _, height, width = pixels.shape
-    shrink = min(1.0, THUMBNAIL_SIDE / max(height, width))
-    if shrink < 1:
-        pixels = resized(pixels, max(1, round(shrink * height)), max(1, round(shrink * width)))
-    return encode_png(pixels)
-
-
-def _is_ng(model: Model, lesson: Lesson) -> bool:
-    """Return whether the class is NG: as the model has it, or for a new one as was said."""
-    names = model.known.embeddings.class_names
-    if lesson.label in names:
-        known = bool(model.known.ng[names.index(lesson.label)])
-        if lesson.ng is not None and lesson.ng != known:
-            have = "NG" if known else "OK"
-            raise UsageError(f"--label {shown(lesson.label)}: is a class that the model has as {have}")
-        return known
-    return bool(model.ng) if lesson.ng is None else lesson.ng
-
-
 def _gated(
     model_path: Path, model: Model, rows: Sequence[Row], lesson: Lesson, *, ng: bool, talk: Talk
 ) -> dict[str, Any]:
@@ -307,35 +244,19 @@ def _gated(
         StoreError: a golden image would become wrong.
     """
     assert lesson.gate is not None
-    golden = loaded(lesson.gate, for_model(AS_IT_IS, model), talk)
+    golden = Golden(images=loaded(lesson.gate, for_model(AS_IT_IS, model), talk))
     held: tuple[Row, ...] = ()
     bad = {lesson.label: ng}
     if gallery_path(model_path).exists():
         with opened_gallery(model_path, model) as store:
             held, bad = store.rows(), bad | store.ng()
-    taught = taught_of([*held, *rows], [name for name, is_ng in bad.items() if is_ng], model.fingerprint)
-    after = dataclasses.replace(model, taught=taught)
-    right = []
-    for one in (model, after):
-        found = one.classify(np.asarray(golden.pixels[:]), golden.names)
-        said = zip(found, golden.labels.tolist(), strict=True)
-        right.append(np.array([verdict.label == golden.class_names[label] for verdict, label in said]))
-    broken = [golden.names[i] for i in np.flatnonzero(right[0] & ~right[1]).tolist()]
-    told = {
-        "images": len(golden),
-        "before": int(right[0].sum()),
-        "after": int(right[1].sum()),
-        "broken": broken,
-        "mended": [golden.names[i] for i in np.flatnonzero(~right[0] & right[1]).tolist()],
-    }
-    talk.say(f"golden set: {told['before']} of {len(golden)} right before, {told['after']} after")
-    if broken:
-        some = ", ".join(map(shown, broken[:LISTED])) + (" …" if len(broken) > LISTED else "")
-        words = f"{len(broken)} of {len(golden)} golden images would become wrong: {some}"
+    found = golden.found(model, held, rows, bad)
+    talk.say(f"golden set: {found['before']} of {found['images']} right before, {found['after']} after")
+    if (why := refusal(found)) is not None:
         if not lesson.report:
-            raise StoreError(f"--gate {shown(lesson.gate)}: {words}; nothing was taught: --report teaches it")
-        talk.warn(words)
-    return told
+            raise StoreError(f"--gate {shown(lesson.gate)}: {why}; nothing was taught: --report teaches it")
+        talk.warn(why)
+    return found
 
 
 def _told_state(store: Store, model: Model) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.framing import read_framed
-from ..data.images import read_image, resized
+from ..data.framing import decode_as
+from ..data.images import file_content
 from ..data.walking import photos_below
 from ..errors import DataError, shown
 from ..model.bundle import Model
@@ -100,17 +100,7 @@ def _tried(read: "partial[Read]", path: Path) -> Read | DataError:
 
 
 def _read(path: Path, *, model: Model, resize: bool) -> Read:
-    """Return an image as the model takes it: framed as its training photos were, or of its size as it is."""
-    if model.framing is not None:
-        return read_framed(path, model.framing), ()
-    channels, height, width = model.architecture.image_shape
-    image = read_image(path, channels)
-    if image.shape[1:] == (height, width):
-        return image, ()
-    found = f"{image.shape[2]}x{image.shape[1]}"
-    if not resize:
-        raise DataError(
-            f"{shown(path)}: is {found} pixels, the model takes {width}x{height}; "
-            f"cut or scale it, or give --resize"
-        )
-    return resized(image, height, width), (f"resized from {found} to {width}x{height}",)
+    """Return an image as the model takes it, and what is known against it."""
+    return decode_as(
+        file_content(path)[0], str(path), model.architecture.image_shape, model.framing, resize=resize
+    )

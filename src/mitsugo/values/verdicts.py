@@ -11,11 +11,19 @@ UNKNOWN: Final = "unknown"
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbor:
-    """One gallery image that a person can look at."""
+    """One gallery image that a person can look at.
+
+    Args:
+        name: the image's name.
+        label: its class.
+        distance: Euclidean, in the embedding.
+        row: which row of the gallery it is, the model's own first, then what was taught.
+    """
 
     name: str
     label: str
     distance: float
+    row: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,104 @@
+"""Routes that say what images show."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from ..errors import UsageError
+from ..space.neighbors import nearest
+from ..tasks.live import Snapshot
+from .answering import Busy, Image
+from .parts import FormOf, Of, Parts, decoded, named, pixels_of
+from .problems import Problem
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1", tags=["answers"])
+
+
+@router.post("/classify", openapi_extra={"requestBody": {}})
+async def classify(parts: Of, form: FormOf) -> JSONResponse:
+    """Say what each image shows, with the gallery images that speak for it."""
+    images = await decoded(parts, form)
+    try:
+        snapshot, verdicts = await parts.answers.verdicts(images)
+    except Busy as error:
+        raise busy() from error
+    parts.counts.judged(verdicts)
+    parts.metrics.judged(verdicts)
+    results = [{"image": verdict.image, "verdict": verdict.plain()} for verdict in verdicts]
+    return JSONResponse(named(snapshot, {"stale": snapshot.model.stale, "results": results}))
+
+
+@router.post("/embed")
+async def embed(parts: Of, form: FormOf) -> JSONResponse:
+    """Return the embedding of each image."""
+    images = await decoded(parts, form)
+    snapshot, vectors = await parts.answers.apart(lambda: _embedded(parts, images))
+    results = [
+        {"image": image.name, "embedding": vector}
+        for image, vector in zip(images, vectors.tolist(), strict=True)
+    ]
+    return JSONResponse(named(snapshot, {"dimension": vectors.shape[1], "results": results}))
+
+
+@router.post("/neighbors")
+async def neighbors(parts: Of, form: FormOf) -> JSONResponse:
+    """Return the nearest gallery images of each image."""
+    k = _number(form.fields.get("k", "5"))
+    images = await decoded(parts, form)
+    snapshot, found = await parts.answers.apart(lambda: _neighbors(parts, images, k))
+    results = [{"image": image.name, "neighbors": near} for image, near in zip(images, found, strict=True)]
+    return JSONResponse(named(snapshot, {"results": results}))
+
+
+@router.post("/map")
+async def place(parts: Of, form: FormOf) -> JSONResponse:
+    """Say where each image lies on the map."""
+    if parts.sights is None or not parts.sights.ready:
+        raise not_yet()
+    sights, images = parts.sights, await decoded(parts, form)
+    snapshot, vectors = await parts.answers.apart(lambda: _embedded(parts, images))
+    points = sights.place(vectors)
+    results = [{"image": image.name, "point": point} for image, point in zip(images, points, strict=True)]
+    return JSONResponse(named(snapshot, {"results": results}))
+
+
+def busy() -> Problem:
+    """Return the problem of too many who wait."""
+    return Problem(503, "too many images wait; send this again in a second", headers={"Retry-After": "1"})
+
+
+def not_yet() -> Problem:
+    """Return the problem of a map that is still computed."""
+    return Problem(503, "the map is still being computed; ask again soon", headers={"Retry-After": "5"})
+
+
+def _embedded(parts: Parts, images: list[Image]) -> tuple[Snapshot, np.ndarray]:
+    snapshot = parts.live.refreshed()
+    return snapshot, snapshot.model.embed(pixels_of(images))
+
+
+def _neighbors(parts: Parts, images: list[Image], k: int) -> tuple[Snapshot, list[list[dict[str, Any]]]]:
+    snapshot, vectors = _embedded(parts, images)
+    known = snapshot.model.known
+    gallery = known.embeddings
+    found = nearest(
+        torch.from_numpy(vectors), torch.from_numpy(np.array(gallery.vectors)), min(k, len(gallery))
+    )
+    return snapshot, [
+        [
+            {"name": gallery.names[row], "label": known.classes[row], "distance": far, "row": row}
+            for row, far in zip(rows, distances, strict=True)
+        ]
+        for rows, distances in zip(found.indices.tolist(), found.distances.tolist(), strict=True)
+    ]
+
+
+def _number(said: str) -> int:
+    if not (said.isascii() and said.isdigit() and len(said) <= 4 and 1 <= int(said) <= 1000):
+        raise UsageError("k: expected a whole number from 1 to 1000")
+    return int(said)
