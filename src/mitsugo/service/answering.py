@@ -9,19 +9,20 @@ import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ..tasks.live import Live, Snapshot
-from ..values import Verdict
 
 __all__ = ["Answers", "Busy", "Image"]
 
 TOGETHER: Final = 64
 """So many images go through the network at once."""
 T = TypeVar("T")
+S = TypeVar("S")
+V = TypeVar("V")
+Classify = Callable[[NDArray[np.uint8], Sequence[str], Sequence[tuple[str, ...]]], tuple[S, tuple[V, ...]]]
+"""Pixels, names and notes in; a snapshot and a verdict an image out."""
 
 
 class Busy(Exception):  # noqa: N818 - it is no error of ours
@@ -44,23 +45,25 @@ class Image:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Waiting:
+class _Waiting(Generic[S, V]):
     images: Sequence[Image]
-    future: "asyncio.Future[tuple[Snapshot, tuple[Verdict, ...]]]"
+    future: "asyncio.Future[tuple[S, tuple[V, ...]]]"
 
 
-class Answers:
+class Answers(Generic[S, V]):
     """Verdicts by batches; `run` must be running while they are asked for.
 
     Args:
-        live: the model.
+        classify: what answers a batch.
         most_waiting: images that may wait; with more, `Busy` is raised.
         seen: hears how many images went together.
     """
 
-    def __init__(self, live: Live, *, most_waiting: int, seen: Callable[[int], None]) -> None:
-        self._live, self._most, self._seen = live, most_waiting, seen
-        self._waiting: list[_Waiting] = []
+    def __init__(
+        self, classify: Classify[S, V], *, most_waiting: int, seen: Callable[[int], None]
+    ) -> None:
+        self._classify, self._most, self._seen = classify, most_waiting, seen
+        self._waiting: list[_Waiting[S, V]] = []
         self._come = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="answer")
 
@@ -69,7 +72,7 @@ class Answers:
         """How many images wait."""
         return sum(len(one.images) for one in self._waiting)
 
-    async def verdicts(self, images: Sequence[Image]) -> tuple[Snapshot, tuple[Verdict, ...]]:
+    async def verdicts(self, images: Sequence[Image]) -> tuple[S, tuple[V, ...]]:
         """Return a verdict for each image, all from one snapshot.
 
         Raises:
@@ -77,7 +80,7 @@ class Answers:
         """
         if self._waiting and self.waiting + len(images) > self._most:
             raise Busy
-        future: asyncio.Future[tuple[Snapshot, tuple[Verdict, ...]]] = (
+        future: asyncio.Future[tuple[S, tuple[V, ...]]] = (
             asyncio.get_running_loop().create_future()
         )
         self._waiting.append(_Waiting(images=images, future=future))
@@ -112,10 +115,10 @@ class Answers:
         """End the thread, once it has answered."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _next(self) -> list[_Waiting]:
+    def _next(self) -> list[_Waiting[S, V]]:
         """Take those that came first, as many as go together; those who went away are let go."""
         self._waiting = [one for one in self._waiting if not one.future.done()]
-        batch: list[_Waiting] = []
+        batch: list[_Waiting[S, V]] = []
         count = 0
         for one in self._waiting:
             if batch and count + len(one.images) > TOGETHER:
@@ -125,12 +128,12 @@ class Answers:
         self._waiting = self._waiting[len(batch) :]
         return batch
 
-    def _answered(self, batch: Sequence[_Waiting]) -> list[tuple[Snapshot, tuple[Verdict, ...]]]:
+    def _answered(self, batch: Sequence[_Waiting[S, V]]) -> list[tuple[S, tuple[V, ...]]]:
         images = [image for one in batch for image in one.images]
         if not images:
             return []
         self._seen(len(images))
-        snapshot, verdicts = self._live.classify(
+        snapshot, verdicts = self._classify(
             np.stack([image.pixels for image in images]),
             [image.name for image in images],
             [image.notes for image in images],
@@ -142,7 +145,7 @@ class Answers:
         return found
 
 
-def _tell(batch: Sequence[_Waiting], error: Exception) -> None:
+def _tell(batch: Sequence[_Waiting[S, V]], error: Exception) -> None:
     for one in batch:
         if not one.future.done():
             one.future.set_exception(error)

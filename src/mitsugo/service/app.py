@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fastapi import FastAPI, Request, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import __version__
 from ..tasks.live import Live
@@ -19,13 +20,13 @@ from . import routes_answers, routes_gallery, routes_page, routes_status
 from .answering import Answers
 from .counting import Counts, Metrics
 from .decoding import Decoders, Shape
-from .guard import Guard, guarded
+from .guard import GuardOptions, guarded
 from .limits import Limits
 from .parts import Parts
 from .problems import install
 from .sights import Sights
 
-__all__ = ["Options", "create_app"]
+__all__ = ["Options", "Service", "create_app"]
 
 OTHER: Final = "other"
 
@@ -42,12 +43,28 @@ class Options:
     """
 
     limits: Limits = field(default_factory=Limits)
-    guard: Guard = field(default_factory=Guard)
+    guard: GuardOptions = field(default_factory=GuardOptions)
     decoders: int = max(1, min(4, (os.cpu_count() or 2) - 1))
     sights: bool = True
 
 
-def create_app(live: Live, options: Options | None = None) -> "Callable[..., Awaitable[None]]":
+class Service:
+    """An ASGI application, guarded; `stopping` lets it say that it is not ready any more."""
+
+    def __init__(self, app: ASGIApp, parts: Parts) -> None:
+        self._app = app
+        self.parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self._app(scope, receive, send)
+
+    def stopping(self) -> None:
+        """Take no more requests for ready."""
+        self.parts.ready = False
+
+
+def create_app(live: Live, options: Options | None = None) -> Service:
     """Return the service of a live model: an ASGI application, guarded.
 
     Args:
@@ -70,7 +87,7 @@ def create_app(live: Live, options: Options | None = None) -> "Callable[..., Awa
     for routes in (routes_answers, routes_gallery, routes_status, routes_page):
         app.include_router(routes.router)
     routes_page.mount(app)
-    return guarded(app, chosen.guard, chosen.limits)
+    return Service(guarded(app, chosen.guard), parts)
 
 
 def _parts(live: Live, options: Options) -> Parts:
@@ -87,7 +104,7 @@ def _parts(live: Live, options: Options) -> Parts:
             seconds=limits.decode_seconds,
             memory=limits.decode_bytes,
         ),
-        answers=Answers(live, most_waiting=limits.queue, seen=metrics.together.observe),
+        answers=Answers(live.classify, most_waiting=limits.queue, seen=metrics.together.observe),
     )
 
 

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from numpy.typing import NDArray
 
 from ..tasks.live import Live, Snapshot
+from ..values import Verdict
 from .answering import Answers, Image
 from .counting import Counts, Metrics
 from .decoding import Decoders
@@ -31,7 +32,7 @@ class Parts:
     counts: Counts
     sights: Sights | None
     decoders: Decoders
-    answers: Answers
+    answers: Answers[Snapshot, Verdict]
     ready: bool = False
 
 
