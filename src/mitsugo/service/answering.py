@@ -59,9 +59,7 @@ class Answers(Generic[S, V]):
         seen: hears how many images went together.
     """
 
-    def __init__(
-        self, classify: Classify[S, V], *, most_waiting: int, seen: Callable[[int], None]
-    ) -> None:
+    def __init__(self, classify: Classify[S, V], *, most_waiting: int, seen: Callable[[int], None]) -> None:
         self._classify, self._most, self._seen = classify, most_waiting, seen
         self._waiting: list[_Waiting[S, V]] = []
         self._come = asyncio.Event()
@@ -80,9 +78,7 @@ class Answers(Generic[S, V]):
         """
         if self._waiting and self.waiting + len(images) > self._most:
             raise Busy
-        future: asyncio.Future[tuple[S, tuple[V, ...]]] = (
-            asyncio.get_running_loop().create_future()
-        )
+        future: asyncio.Future[tuple[S, tuple[V, ...]]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(images=images, future=future))
         self._come.set()
         return await future

@@ -16,7 +16,7 @@ from .limits import Limits
 from .sights import Sights
 from .uploads import Form, read_form
 
-__all__ = ["FormOf", "Of", "Parts", "decoded", "named", "pixels_of"]
+__all__ = ["FormOf", "Of", "Parts", "decoded", "form_of", "named", "pixels_of"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -49,6 +49,26 @@ async def _form(request: Request, parts: Of) -> Form:
 
 
 FormOf = Annotated[Form, Depends(_form)]
+
+
+def form_of(required: tuple[str, ...] = (), **fields: str) -> dict[str, Any]:
+    """Return what OpenAPI says of a form with images: `openapi_extra` of a route.
+
+    Args:
+        required: fields that must be there, beside the images.
+        fields: what each other field means.
+    """
+    properties: dict[str, Any] = {
+        "image": {
+            "type": "array",
+            "items": {"type": "string", "contentMediaType": "application/octet-stream"},
+            "minItems": 1,
+            "description": "JPEG, PNG, BMP, TIFF or WebP.",
+        }
+    }
+    properties |= {name: {"type": "string", "description": said} for name, said in fields.items()}
+    schema = {"type": "object", "properties": properties, "required": ["image", *required]}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
 async def decoded(parts: Parts, form: Form) -> list[Image]:

@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..space.neighbors import nearest
 from ..tasks.live import Snapshot
 from .answering import Busy, Image
-from .parts import FormOf, Of, Parts, decoded, named, pixels_of
+from .parts import FormOf, Of, Parts, decoded, form_of, named, pixels_of
 from .problems import Problem
 
 __all__ = ["router"]
@@ -19,7 +19,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1", tags=["answers"])
 
 
-@router.post("/classify", openapi_extra={"requestBody": {}})
+@router.post("/classify", openapi_extra=form_of())
 async def classify(parts: Of, form: FormOf) -> JSONResponse:
     """Say what each image shows, with the gallery images that speak for it."""
     images = await decoded(parts, form)
@@ -33,7 +33,7 @@ async def classify(parts: Of, form: FormOf) -> JSONResponse:
     return JSONResponse(named(snapshot, {"stale": snapshot.model.stale, "results": results}))
 
 
-@router.post("/embed")
+@router.post("/embed", openapi_extra=form_of())
 async def embed(parts: Of, form: FormOf) -> JSONResponse:
     """Return the embedding of each image."""
     images = await decoded(parts, form)
@@ -45,7 +45,7 @@ async def embed(parts: Of, form: FormOf) -> JSONResponse:
     return JSONResponse(named(snapshot, {"dimension": vectors.shape[1], "results": results}))
 
 
-@router.post("/neighbors")
+@router.post("/neighbors", openapi_extra=form_of(k="How many, 1 to 1000; 5."))
 async def neighbors(parts: Of, form: FormOf) -> JSONResponse:
     """Return the nearest gallery images of each image."""
     k = _number(form.fields.get("k", "5"))
@@ -55,7 +55,7 @@ async def neighbors(parts: Of, form: FormOf) -> JSONResponse:
     return JSONResponse(named(snapshot, {"results": results}))
 
 
-@router.post("/map")
+@router.post("/map", openapi_extra=form_of())
 async def place(parts: Of, form: FormOf) -> JSONResponse:
     """Say where each image lies on the map."""
     if parts.sights is None or not parts.sights.ready:

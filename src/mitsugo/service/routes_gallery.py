@@ -9,11 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import UsageError
 from ..tasks.live import Refused, Told
-from .parts import FormOf, Of, decoded, named, pixels_of
+from .parts import FormOf, Of, decoded, form_of, named, pixels_of
 from .problems import Problem
 from .uploads import Form
 
 __all__ = ["router"]
+
+FIELDS = {
+    "label": "The class that the image shows; it may be new.",
+    "ng": "true or false: whether a new class is NG; empty: it is, where the model has NG classes.",
+    "note": "Why.",
+    "who": "Who says so.",
+    "accept": "true: teach also what would make golden images wrong.",
+}
 
 router = APIRouter(prefix="/v1", tags=["gallery"])
 Request = Annotated[
@@ -56,7 +64,11 @@ async def taught(parts: Of) -> JSONResponse:
     return JSONResponse(named(snapshot, {"images": images, "classes": classes}))
 
 
-@router.post("/gallery", status_code=201)
+@router.post(
+    "/gallery",
+    status_code=201,
+    openapi_extra=form_of(("label",), **FIELDS, dry_run="true: only say what the gate finds."),
+)
 async def teach(parts: Of, form: FormOf, request: Request = None) -> JSONResponse:
     """Teach images of one class, known or new: all of them or none."""
     told, dry = _told(form, request), _is(form, "dry_run")
@@ -85,7 +97,16 @@ async def undo(parts: Of, wanted: Undo, request: Request = None) -> JSONResponse
     return JSONResponse(await parts.answers.apart(lambda: parts.live.undo(wanted.batch, request=request)))
 
 
-@router.post("/feedback", status_code=201)
+@router.post(
+    "/feedback",
+    status_code=201,
+    openapi_extra=form_of(
+        ("label", "right"),
+        **FIELDS,
+        right="true or false: whether the verdict was right.",
+        teach="true: teach the image, too.",
+    ),
+)
 async def feedback(parts: Of, form: FormOf, request: Request = None) -> JSONResponse:
     """Keep what a person says of the verdict on an image, and teach it with the image where that is asked."""
     told, right, teaches = _told(form, request), _is(form, "right"), _is(form, "teach")

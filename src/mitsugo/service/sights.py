@@ -13,6 +13,7 @@ from ..tasks.lessons import thumbnail
 from ..tasks.live import Live, Snapshot
 from ..tasks.maps import GalleryMap, mapped, placed
 from ..tasks.talk import SILENT
+from .flattening import laid_flat
 
 __all__ = ["Sights"]
 
@@ -44,7 +45,7 @@ class Sights:
             self._rows = {name: row for row, name in enumerate(images.names)}
             self._pixels = images.pixels
         if len(model.gallery):
-            self._map = mapped(model.gallery.vectors)
+            self._map = mapped(model.gallery.vectors, flatten=laid_flat)
         self._ready.set()
 
     @property

@@ -1,5 +1,6 @@
 """The map of a gallery: some of it laid flat, the rest and every new image placed among these."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,7 +41,11 @@ class GalleryMap:
         freeze(self)
 
 
-def mapped(vectors: Vectors, seed: int = 0) -> GalleryMap:
+Flatten = Callable[[Vectors, int], NDArray[np.float32]]
+"""Vectors (n, d) and a seed in, (n, 2) out."""
+
+
+def mapped(vectors: Vectors, seed: int = 0, flatten: Flatten = flatten) -> GalleryMap:
     """Lay a gallery out in the plane, near images near each other.
 
     Of more than 5,000 images so many are drawn and laid flat (`report.projection.flatten`), the others are
@@ -49,6 +54,7 @@ def mapped(vectors: Vectors, seed: int = 0) -> GalleryMap:
     Args:
         vectors: float32 (n, d), of the whole gallery; at least one.
         seed: of the draws.
+        flatten: what lays vectors flat.
     """
     chance = np.random.default_rng(seed)
     order = chance.permutation(len(vectors))
