@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,12 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mitsugo import cli
 from mitsugo.data.idx import idx_header
 from mitsugo.files import write_bytes
 from mitsugo.runs import PICTURES, RunFolder
 from mitsugo.tasks import train as train_module
+from mitsugo.tasks.sourcing import parsed_source
 from mitsugo.tasks.train import TrainOptions, train
 
 SIDE = 4
@@ -244,3 +247,55 @@ def kill_again_and_again(process, long_arguments):
         return json.loads(out), finished
 
     return run_to_the_end
+
+
+def _part(kind, chance):
+    """A grey surface; a scratched one has a dark line, a stained one a bright spot."""
+    pixels = np.clip(chance.normal(150, 12, (24, 24)), 1, 254)
+    x, y = chance.integers(3, 12, 2).tolist()
+    if kind == "ng":
+        pixels[y : y + 3, x : x + 10] = 40
+    if kind == "stain":
+        pixels[y : y + 9, x : x + 9] = 235
+    return pixels.astype(np.uint8)
+
+
+def _write_parts(folder, kind, count, seed):
+    folder.mkdir(parents=True, exist_ok=True)
+    chance = np.random.default_rng(seed)
+    paths = [folder / f"{kind}{number:03d}.png" for number in range(count)]
+    for path in paths:
+        Image.fromarray(_part(kind, chance)).save(path)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def write_parts():
+    """Write photos of parts, ok, ng (a scratch) or stain, into a folder; return their paths."""
+    return _write_parts
+
+
+@pytest.fixture(scope="session")
+def line(tmp_path_factory):
+    """A run on 160 good and 80 scratched parts, with a calibration part, and the folder of its photos."""
+    photos = tmp_path_factory.mktemp("line") / "photos"
+    _write_parts(photos / "ok", "ok", 160, 0)
+    _write_parts(photos / "ng", "ng", 80, 1)
+    options = TrainOptions(
+        source=str(photos),
+        out=photos.parent / "run",
+        epochs=6,
+        dimension=8,
+        batch_size=32,
+        settings=("channels=[8,8]", "hidden=[16]", "images_per_class=8", "least_steps=60"),
+        sourcing=parsed_source({}, ["ng"]),
+    )
+    train(options)
+    return photos.parent / "run", photos
+
+
+@pytest.fixture
+def run(line, tmp_path):
+    """A copy of that run, to be changed."""
+    shutil.copytree(line[0], tmp_path / "run")
+    return tmp_path / "run"

@@ -1,14 +1,10 @@
 """All tasks are tried on one thread; what the tests of the default recipe share: small runs of it."""
 
-import shutil
 import signal
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from mitsugo.tasks.sourcing import parsed_source
-from mitsugo.tasks.train import TrainOptions, train
+from mitsugo.tasks.train import TrainOptions
 
 SHRUNK = ("channels=[4,8]", "hidden=[8]", "images_per_class=2")
 """A ConvNet that takes a millisecond a step; batches of four classes by four images."""
@@ -64,55 +60,3 @@ class _StopAt:
 def hearing():
     """Make a listener that keeps what it hears and can let a signal arrive at one step."""
     return _StopAt
-
-
-def _part(kind, chance):
-    """A grey surface; a scratched one has a dark line, a stained one a bright spot."""
-    pixels = np.clip(chance.normal(150, 12, (24, 24)), 1, 254)
-    x, y = chance.integers(3, 12, 2).tolist()
-    if kind == "ng":
-        pixels[y : y + 3, x : x + 10] = 40
-    if kind == "stain":
-        pixels[y : y + 9, x : x + 9] = 235
-    return pixels.astype(np.uint8)
-
-
-def _write_parts(folder, kind, count, seed):
-    folder.mkdir(parents=True, exist_ok=True)
-    chance = np.random.default_rng(seed)
-    paths = [folder / f"{kind}{number:03d}.png" for number in range(count)]
-    for path in paths:
-        Image.fromarray(_part(kind, chance)).save(path)
-    return paths
-
-
-@pytest.fixture(scope="session")
-def write_parts():
-    """Write photos of parts, ok, ng (a scratch) or stain, into a folder; return their paths."""
-    return _write_parts
-
-
-@pytest.fixture(scope="session")
-def line(tmp_path_factory):
-    """A run on 160 good and 80 scratched parts, with a calibration part, and the folder of its photos."""
-    photos = tmp_path_factory.mktemp("line") / "photos"
-    _write_parts(photos / "ok", "ok", 160, 0)
-    _write_parts(photos / "ng", "ng", 80, 1)
-    options = TrainOptions(
-        source=str(photos),
-        out=photos.parent / "run",
-        epochs=6,
-        dimension=8,
-        batch_size=32,
-        settings=("channels=[8,8]", "hidden=[16]", "images_per_class=8", "least_steps=60"),
-        sourcing=parsed_source({}, ["ng"]),
-    )
-    train(options)
-    return photos.parent / "run", photos
-
-
-@pytest.fixture
-def run(line, tmp_path):
-    """A copy of that run, to be changed."""
-    shutil.copytree(line[0], tmp_path / "run")
-    return tmp_path / "run"

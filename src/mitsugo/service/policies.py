@@ -35,7 +35,7 @@ FRAME = {
 }
 DOCS = {**PAGE, "style-src": "'self' 'unsafe-inline'"}
 SPECIAL = {"/map-frame": FRAME, "/docs": DOCS}
-DENIED = ("microphone", "geolocation", "payment", "usb", "serial", "bluetooth", "midi", "display-capture")
+DENIED = ("microphone", "geolocation", "payment", "usb", "serial", "midi", "display-capture")
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",  # no-referrer would hide our own login form's origin from the guard
