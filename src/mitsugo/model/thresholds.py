@@ -65,6 +65,7 @@ def calibrated(known: Known, kept: Kept, asked: Asked, state: str) -> Calibratio
         class_thresholds=by_class,
         inspecting=_inspecting(found.scaled, labels, known, kept, asked),
         state=state,
+        fingerprint=known.embeddings.fingerprint,
     )
 
 
