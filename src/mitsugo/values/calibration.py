@@ -1,6 +1,6 @@
 """The images that thresholds came from, what was asked, and what was decided by them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -131,6 +131,22 @@ class Kept:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def apart_from(self, digests: NDArray[np.uint64]) -> "Kept | None":
+        """Return those of other pixels, and of no group with an image of these; None where none is left."""
+        there = set(map(bytes, digests))
+        used = np.array([bytes(digest) in there for digest in self.digests], np.bool_)
+        rows = ~np.isin(self.groups, self.groups[used])
+        if not rows.any():
+            return None
+        return replace(
+            self,
+            vectors=self.vectors[rows],
+            statistics=self.statistics[rows],
+            labels=self.labels[rows],
+            groups=self.groups[rows],
+            digests=self.digests[rows],
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
