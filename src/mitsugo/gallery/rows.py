@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import StoreError, shown
 from ..values import Embeddings, Taught
 
-__all__ = ["Batch", "Row", "check_rows", "taught_of"]
+__all__ = ["Batch", "Row", "check_rows", "encoded", "taught_of"]
 
 LONGEST_NAME: Final = 4096
 LARGEST_THUMBNAIL: Final = 1 << 20
@@ -105,16 +105,32 @@ def check_rows(rows: Sequence[Row], dimension: int, statistics: int) -> None:
         if len(row.digest) != SUM or len(row.thumbnail) > LARGEST_THUMBNAIL:
             raise StoreError(f"{who}: has a digest or a thumbnail of another size than expected")
         for what, text in (("class", row.class_name), ("name", row.name), ("source", row.source)):
-            _check_text(what, text)
+            encoded(what, text)
     if len({(row.digest, row.class_name) for row in rows}) < len(rows):
         raise StoreError("an image stands twice in one batch and class; leave one out")
 
 
-def _check_text(what: str, text: str) -> None:
-    if not text or "\0" in text or len(os.fsencode(text)) > LONGEST_NAME:
+def encoded(what: str, text: str, *, least: int = 1) -> bytes:
+    """Return a text as the bytes that a system would name a file by.
+
+    Args:
+        what: it is, in one word.
+        text: to be kept.
+        least: so many characters it has, 1 or 0.
+
+    Raises:
+        StoreError: it is too short or too long, holds a zero, or half a character.
+    """
+    try:
+        content = os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise StoreError(f"a {what} holds half a character, {text[error.start]!a}; write it whole") from error
+    if len(text) < least or b"\0" in content or len(content) > LONGEST_NAME:
         raise StoreError(
-            f"a {what} of {len(text)} characters: expected 1 to {LONGEST_NAME} bytes and no zero among them"
+            f"a {what} of {len(text)} characters: expected {least} to {LONGEST_NAME} bytes and no zero among "
+            f"them"
         )
+    return content
 
 
 def taught_of(rows: Sequence[Row], ng: Sequence[str], fingerprint: str) -> Taught | None:

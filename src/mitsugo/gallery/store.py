@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import StoreError, UsageError, shown
 from ..values import Taught
 from .opening import RESTORE, connected, told
-from .rows import Batch, Row, check_rows, taught_of
+from .rows import Batch, Row, check_rows, encoded, taught_of
 
 __all__ = ["Store", "opened"]
 
@@ -146,13 +146,14 @@ class Store:
             StoreError: a row is damaged.
         """
         with self._reading() as cursor:
-            return tuple(self._row(record) for record in cursor.execute(f"{ROWS} ORDER BY number"))
+            cursor.execute("BEGIN")
+            return self._standing(cursor)
 
     def taught(self, fingerprint: str) -> Taught | None:
         """Return what is taught as embeddings of the model of this fingerprint; None where nothing is."""
         with self._reading() as cursor:
             cursor.execute("BEGIN")
-            rows = [self._row(record) for record in cursor.execute(f"{ROWS} ORDER BY number")]
+            rows = self._standing(cursor)
             ng = [os.fsdecode(name) for (name,) in cursor.execute("SELECT name FROM classes WHERE ng")]
             cursor.execute("COMMIT")
         return taught_of(rows, ng, fingerprint)
@@ -176,6 +177,7 @@ class Store:
             if cursor.execute("PRAGMA foreign_key_check").fetchall():
                 raise self._damaged("a row refers to another that is missing")
             count = 0
+            self._standing(cursor)
             for record in cursor.execute(EVERY_ROW):
                 self._row(record)
                 count += 1
@@ -189,19 +191,19 @@ class Store:
             (last,) = self._connection.execute("SELECT max(number) FROM images").fetchone()
         except sqlite3.Error:
             last = MOST_ROWS
-        missing = 0
+        gap = 0
         for number in range(1, (last or 0) + 1):
             try:
                 record = self._connection.execute(f"{EVERY_ROW} WHERE number = ?", (number,)).fetchone()
-                if record is None:
-                    missing += 1
-                    if missing > LONGEST_GAP:
-                        break
-                elif record[-1]:
-                    missing = 0
+                gap = 0 if record is not None else gap + 1
+                if record is not None and record[-1]:
                     good.append(self._row(record[:-1]))
-            except (sqlite3.Error, StoreError):
+            except StoreError:
                 bad += 1
+            except sqlite3.Error:
+                bad, gap = bad + 1, gap + 1
+            if gap > LONGEST_GAP:  # what says how many there are is damaged, too
+                break
         return tuple(good), bad
 
     def copied(self, path: Path) -> None:
@@ -216,6 +218,9 @@ class Store:
             with contextlib.closing(sqlite3.connect(path)) as copy:
                 self._connection.backup(copy)
         except sqlite3.Error as error:
+            for half in (path, Path(f"{path}-journal")):
+                with contextlib.suppress(OSError):
+                    half.unlink()
             raise StoreError(f"{shown(path)}: cannot be written: {error}") from error
 
     @contextlib.contextmanager
@@ -243,6 +248,8 @@ class Store:
                         cursor.execute("ROLLBACK")
 
     def _answered(self, cursor: sqlite3.Cursor, request: str | None) -> int | None:
+        if request is not None:
+            _check_request(request)
         found = cursor.execute("SELECT number FROM batches WHERE request = ?", (request,)).fetchone()
         return None if found is None else int(found[0])
 
@@ -260,9 +267,9 @@ class Store:
             (
                 kind,
                 undoes,
-                os.fsencode(_user() if who is None else who),
+                encoded("name of who does it", _user() if who is None else who, least=0),
                 datetime.now(UTC).isoformat(timespec="seconds"),
-                os.fsencode(note),
+                encoded("note", note, least=0),
                 request,
             ),
         )
@@ -297,12 +304,13 @@ class Store:
     def _wanted(self, cursor: sqlite3.Cursor, class_name: str | None, names: Sequence[str]) -> list[int]:
         wanted: list[int] = []
         if class_name is not None:
-            asked = (os.fsencode(class_name),)
+            asked = (encoded("class", class_name, least=0),)
             wanted += _numbers(cursor, "SELECT number FROM images WHERE stands AND class = ?", *asked)
             if not wanted:
                 raise StoreError(f"{shown(self.path)}: holds no image of class {shown(class_name)}")
         for name in names:
-            found = _numbers(cursor, "SELECT number FROM images WHERE stands AND name = ?", os.fsencode(name))
+            asked = (encoded("name", name, least=0),)
+            found = _numbers(cursor, "SELECT number FROM images WHERE stands AND name = ?", *asked)
             if not found:
                 raise StoreError(
                     f"{shown(self.path)}: holds no image {shown(name)}; see mitsugo gallery list"
@@ -360,6 +368,15 @@ class Store:
             classes=tuple(sorted(os.fsdecode(name) for name, _ in found)),
         )
 
+    def _standing(self, cursor: sqlite3.Cursor) -> tuple[Row, ...]:
+        """Return the images that stand; which ones these are is told twice, and must agree."""
+        query = "SELECT image, stands, max(batch) FROM effects GROUP BY image ORDER BY image"
+        expected = [image for image, stands, _ in cursor.execute(query) if stands]
+        records = cursor.execute(f"{ROWS} ORDER BY number").fetchall()
+        if [record[-1] for record in records] != expected:
+            raise self._damaged("the images that stand are not those of its batches")
+        return tuple(self._row(record) for record in records)
+
     def _row(self, record: tuple[Any, ...]) -> Row:
         class_name, name, source, digest, vector, statistics, thumbnail, expected = record[:8]
         if len(vector) != 4 * self._dimension or len(statistics) != 4 * self._statistics:
@@ -382,7 +399,7 @@ class Store:
 
 
 COLUMNS: Final = "class, name, source, digest, vector, statistics, thumbnail, sum"
-ROWS: Final = f"SELECT {COLUMNS} FROM images WHERE stands"  # noqa: S608 - of our own words alone
+ROWS: Final = f"SELECT {COLUMNS}, number FROM images WHERE stands"  # noqa: S608 - of our own words alone
 EVERY_ROW: Final = f"SELECT {COLUMNS}, stands FROM images"  # noqa: S608
 LONGEST_GAP: Final = 10_000
 
@@ -428,6 +445,12 @@ def _undone(cursor: sqlite3.Cursor) -> dict[int, int]:
 
 def _numbers(cursor: sqlite3.Cursor, query: str, *values: object) -> list[int]:
     return [number for (number,) in cursor.execute(query, values)]
+
+
+def _check_request(request: str) -> None:
+    encoded("request", request)
+    if any("\ud800" <= letter <= "\udfff" for letter in request):
+        raise StoreError(f"the request {shown(request)} is no text; name it by letters and digits")
 
 
 def _user() -> str:
