@@ -14,6 +14,7 @@ from ..data.images import read_image, resized
 from ..data.walking import photos_below
 from ..errors import DataError, shown
 from ..model.bundle import Model
+from ..values import Caution
 
 __all__ = ["chunks_of", "files_of"]
 
@@ -113,4 +114,7 @@ def _read(path: Path, *, model: Model, resize: bool) -> Read:
             f"{shown(path)}: is {found} pixels, the model takes {width}x{height}; "
             f"cut or scale it, or give --resize"
         )
-    return resized(image, height, width), (f"resized from {found} to {width}x{height}",)
+    to = f"{width}x{height}"
+    return resized(image, height, width), (
+        Caution(f"resized from {found} to {to}", "resized", found=found, to=to),
+    )
