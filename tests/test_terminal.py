@@ -197,7 +197,7 @@ def test_an_unknown_image_is_told_with_what_it_is_likest():
     lot = {"images": 1}
     told = terminal.inspected({"verdicts": [verdict.plain()], "lot": lot})
     assert told.splitlines() == [
-        "i.png: unknown  (p 0.004, NG score 0.25, by its statistics, likest OK)  (100% of the neighbours)",
+        "i.png: unknown  (p 0.004, NG score 0.25, unusual as a picture, likest OK)  (100% of the neighbours)",
         "  winner: OK, 3.21 x its usual distance: ",
         "  note: this very image is in the gallery (a.png); it did not vote",
     ]
@@ -224,10 +224,36 @@ def test_of_many_images_each_has_a_line_and_the_lot_is_told():
         "",
         "21 images: 21 NG",
         "classes: 21 scratch",
-        "the gallery was changed since the thresholds were set: no promise holds",
+        "no promise holds until mitsugo calibrate scores the thresholds again",
         "of NG parts at most 5 % pass as OK (95 % confidence, 60 independent NG images)",
         "of those that passed, look at these first: a.png, b.png",
     ]
+
+
+def test_of_many_images_a_note_on_all_is_told_once_and_others_with_their_image():
+    verdict = Verdict(image="i.png", label="scratch", agreement=1.0, neighbors=(), warnings=("old",)).plain()
+    twin = {**verdict, "in_gallery": "twin.png", "warnings": ["old", "looks inverted"]}
+    lot = {
+        "images": 21, "labels": {"scratch": 21}, "judgements": {}, "calibration": None, "escapes": None,
+        "look_alikes": [],
+    }  # fmt: skip
+    lines = terminal.inspected({"verdicts": [verdict] * 20 + [twin], "lot": lot}).splitlines()
+    assert lines[19:23] == [
+        "i.png: scratch",
+        (
+            "i.png: scratch  note: this very image is in the gallery (twin.png); it did not vote"
+            "  note: looks inverted"
+        ),
+        "",
+        "note on all of them: old",
+    ]
+
+
+def test_what_is_counted_once_is_singular():
+    changed = {"batch": 1, "taught": 1, "gallery": "g", "stale": False}
+    assert terminal.gallery_changed(changed) == "batch 1: 1 taught image stands in g"
+    assert terminal.gallery_verified({"images": 1, "gallery": "g"}) == "1 image, none damaged: g"
+    assert terminal.gallery_exported({"images": 1, "lost": 0, "out": "o"}) == "1 taught image: o"
 
 
 def test_pairs_stand_in_columns():

@@ -25,6 +25,7 @@ __all__ = [
     "gallery_exported",
     "gallery_listed",
     "gallery_logged",
+    "gallery_verified",
     "inspected",
     "pairs",
     "suspected",
@@ -52,6 +53,7 @@ RATES = {
     "overkill": "overkill",
     "groups_with_overkill": "  in groups",
 }
+GATES = {"embedding": "far from every class", "statistics": "unusual as a picture"}
 MOST_BLOCKS = 20
 """Of more images each has a line alone."""
 SECONDS_BETWEEN = 5.0
@@ -185,30 +187,38 @@ def evaluated(document: Mapping[str, Any]) -> str:
 def inspected(document: Mapping[str, Any]) -> str:
     """Return verdicts with their evidence: a block an image, of many images a line; then the lot."""
     verdicts = document["verdicts"]
-    if len(verdicts) > MOST_BLOCKS:
-        told = "\n".join(map(_verdict_line, verdicts))
-    else:
+    if len(verdicts) <= MOST_BLOCKS:
         told = "\n\n".join(map(_verdict_block, verdicts))
-    return f"{told}\n\n{_lot(document['lot'])}" if len(verdicts) > 1 else told
+        return f"{told}\n\n{_lot(document['lot'])}" if len(verdicts) > 1 else told
+    of_all = [note for note in verdicts[0]["warnings"] if all(note in one["warnings"] for one in verdicts)]
+    lines = [
+        "  note: ".join([_verdict_line(one), *(note for note in _notes(one) if note not in of_all)])
+        for one in verdicts
+    ]
+    notes = [f"note on all of them: {note}" for note in of_all]
+    return "\n".join((*lines, "", *notes, _lot(document["lot"])))
 
 
 def calibrated(document: Mapping[str, Any]) -> str:
     """Return what thresholds were set, by how many images, and what they promise."""
     alarm, asked = document["false_alarm"], document["asked"]
     sure = f"{100 * alarm['confidence']:g} % confidence"
-    among = f"{document['images']:,} images"
+    among = _count(document["images"], "image")
     if document["independent"] != document["images"]:
         among += f", {document['independent']:,} of them independent (groups, equal images)"
     left = f"; {document['left_out']:,} were left out" if document["left_out"] else ""
     promised = f"at most {100 * alarm['promised']:.3g} % of known images; {sure}"
-    lines = [f"calibrated on {among}{left}", f"unknown     above {alarm['threshold']:.4g}: {promised}"]
+    lines = [
+        f"calibrated on {among}{left}",
+        f"unknown     above a strangeness of {alarm['threshold']:.4g}: {promised}",
+    ]
     for name, told in document["classes"].items():
         own = "" if told["threshold"] is None else f", own threshold {told['threshold']:.4g}"
         promise = "" if told["promised"] else ": no promise for this class"
-        lines.append(f"  {shown(name)}  {told['independent']:,} independent images{own}{promise}")
+        lines.append(f"  {shown(name)}  {_count(told['independent'], 'independent image')}{own}{promise}")
     found = document["inspecting"]
     if found is not None:
-        lines.append(f"NG          from a score of {found['threshold']:.4g}")
+        lines.append(f"NG          from an NG score of {found['threshold']:.4g}")
         lines.append(f"  escapes   {found['escapes']['words']}{_promise(found, sure)}")
         lines.append(f"  overkill  {found['overkill']['words']}")
         if found["cost"] is not None:
@@ -224,7 +234,7 @@ def taught(document: Mapping[str, Any]) -> str:
     """Return what was taught, and what that did to the golden images."""
     kind = "NG" if document["ng"] else "OK"
     new = f", a new {kind} class" if document["new"] else ""
-    lines = [f"taught {document['images']:,} images of {shown(document['label'])}{new}"]
+    lines = [f"taught {_count(document['images'], 'image')} of {shown(document['label'])}{new}"]
     if (gate := document["gate"]) is not None:
         lines.append(f"golden set: {gate['before']} of {gate['images']} right before, {gate['after']} after")
         lines += [f"  became wrong: {shown(name)}" for name in gate["broken"]]
@@ -236,7 +246,8 @@ def gallery_changed(document: Mapping[str, Any]) -> str:
     what = f"batch {document['batch']}"
     if document.get("undoes") is not None:
         what += f" takes back batch {document['undoes']}"
-    told = f"{what}: {document['taught']:,} taught images stand in {shown(document['gallery'])}"
+    stand = "stands" if document["taught"] == 1 else "stand"
+    told = f"{what}: {_count(document['taught'], 'taught image')} {stand} in {shown(document['gallery'])}"
     stale = "; the thresholds were set for another state: mitsugo calibrate scores them again"
     return told + (stale if document["stale"] else "")
 
@@ -247,7 +258,7 @@ def gallery_listed(document: Mapping[str, Any]) -> str:
         f"{shown(one['image'])}  {shown(one['label'])}  {shown(one['source'])}" for one in document["images"]
     ]
     for name, told in document["classes"].items():
-        lines.append(f"{told['images']:,} images of {shown(name)}{' (NG)' if told['ng'] else ''}")
+        lines.append(f"{_count(told['images'], 'image')} of {shown(name)}{' (NG)' if told['ng'] else ''}")
     return "\n".join(lines) or "nothing is taught"
 
 
@@ -260,8 +271,8 @@ def gallery_logged(document: Mapping[str, Any]) -> str:
         note = f"  {shown(one['note'])}" if one["note"] else ""
         classes = ", ".join(map(shown, one["classes"]))
         lines.append(
-            f"{one['number']:4d}  {one['at']}  {shown(one['who'])}  {what}  {one['images']:,} images of "
-            f"{classes}{note}{gone}"
+            f"{one['number']:4d}  {one['at']}  {shown(one['who'])}  {what}  "
+            f"{_count(one['images'], 'image')} of {classes}{note}{gone}"
         )
     return "\n".join(lines) or "nothing was ever taught"
 
@@ -269,7 +280,12 @@ def gallery_logged(document: Mapping[str, Any]) -> str:
 def gallery_exported(document: Mapping[str, Any]) -> str:
     """Return what was written, and what could not be read."""
     lost = f"; {document['lost']:,} could not be read" if document["lost"] else ""
-    return f"{document['images']:,} taught images{lost}: {shown(document['out'])}"
+    return f"{_count(document['images'], 'taught image')}{lost}: {shown(document['out'])}"
+
+
+def gallery_verified(document: Mapping[str, Any]) -> str:
+    """Return how many images were looked at, none of which is damaged."""
+    return f"{_count(document['images'], 'image')}, none damaged: {shown(document['gallery'])}"
 
 
 def _promise(found: Mapping[str, Any], sure: str) -> str:
@@ -297,11 +313,15 @@ def _verdict_block(verdict: Mapping[str, Any]) -> str:
             place = what.replace("_", "-")
             times = f"{likeness['scaled']:.3g} x its usual distance"
             lines.append(f"  {place}: {shown(likeness['label'])}, {times}: {near}")
-    if verdict["in_gallery"] is not None:
-        twin = shown(verdict["in_gallery"])
-        lines.append(f"  note: this very image is in the gallery ({twin}); it did not vote")
-    lines += [f"  note: {warning}" for warning in verdict["warnings"]]
-    return "\n".join(lines)
+    return "\n".join((*lines, *(f"  note: {note}" for note in _notes(verdict))))
+
+
+def _notes(verdict: Mapping[str, Any]) -> list[str]:
+    """Return what to know before trusting a verdict."""
+    if verdict["in_gallery"] is None:
+        return list(verdict["warnings"])
+    twin = shown(verdict["in_gallery"])
+    return [f"this very image is in the gallery ({twin}); it did not vote", *verdict["warnings"]]
 
 
 def _evidence(verdict: Mapping[str, Any]) -> str:
@@ -311,7 +331,7 @@ def _evidence(verdict: Mapping[str, Any]) -> str:
     if verdict["ng_score"] is not None:
         told.append(f"NG score {verdict['ng_score']:.2f}")
     if verdict["unknown"] and verdict["gate"]:
-        told.append(f"by its {verdict['gate']}")
+        told.append(GATES[verdict["gate"]])
         told.append(f"likest {shown(verdict['winner']['label'])}")
     return f"  ({', '.join(told)})" if told else ""
 
@@ -326,12 +346,12 @@ def _lot(lot: Mapping[str, Any]) -> str:
     if lot["calibration"] is None:
         lines.append("no thresholds are set, so nothing is unknown: mitsugo calibrate sets them")
     elif lot["calibration"]["stale"]:
-        lines.append("the gallery was changed since the thresholds were set: no promise holds")
+        lines.append("no promise holds until mitsugo calibrate scores the thresholds again")
     if (bound := lot["escapes"]) is not None:
         what = f"{100 * bound['confidence']:g} % confidence" if bound["promised"] else "as seen, no promise"
         lines.append(
             f"of NG parts at most {100 * bound['upper']:.3g} % pass as OK ({what}, "
-            f"{bound['independent_ng']:,} independent NG images)"
+            f"{_count(bound['independent_ng'], 'independent NG image')})"
         )
     if lot["look_alikes"]:
         lines.append("of those that passed, look at these first: " + ", ".join(lot["look_alikes"]))
@@ -368,6 +388,15 @@ def pairs(content: Mapping[str, object]) -> str:
     """Return names and what they hold, in two columns."""
     width = max(map(len, content), default=0)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in content.items())
+
+
+def _count(number: int, noun: str) -> str:
+    """Return a number with what it counts.
+
+    >>> _count(1, "image"), _count(2000, "image")
+    ('1 image', '2,000 images')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _interval(score: Mapping[str, Any], scale: float, digits: int) -> str:

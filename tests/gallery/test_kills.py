@@ -1,10 +1,4 @@
-"""kill -9 while images are added: what was acknowledged is there, what was not is whole or absent."""
-
-import os
-import signal
-import subprocess
-import sys
-import time
+"""Killed at any instant, and many at once: what was acknowledged is there, once, and nothing half."""
 
 import numpy as np
 import pytest
@@ -12,72 +6,102 @@ import pytest
 from mitsugo.gallery import opened
 
 FINGERPRINT = "ab" * 32
-WRITER = """
-import sys
-import numpy as np
-from mitsugo.gallery import Row, opened
-
-path, first = sys.argv[1], int(sys.argv[2])
-from pathlib import Path
-with opened(Path(path), fingerprint="ab" * 32, dimension=64, statistics=9, create=True) as store:
-    number = first
-    while True:
-        rows = []
-        for one in range(5):
-            chance = np.random.default_rng(number)
-            rows.append(Row(
-                class_name="scratch", name=f"photo {number}", source="/photos",
-                digest=number.to_bytes(16, "little"),
-                vector=chance.normal(size=64).astype(np.float32),
-                statistics=chance.normal(size=9).astype(np.float32), thumbnail=bytes(chance.bytes(3000)),
-            ))
-            number += 1
-        store.add(rows, ng={"scratch": True})
-        if number % 25 == 0:
-            store.remove(names=[rows[0].name])
-            store.undo()
-        print(number, flush=True)
-"""
 
 
-def expected(number):
-    chance = np.random.default_rng(number)
-    vector = chance.normal(size=64).astype(np.float32)
-    return vector, chance.normal(size=9).astype(np.float32), chance.bytes(3000)
+def after(steps):
+    """Return the numbers of the images that stand after so many of the nursery's changes, as plain loops."""
+    found = set()
+    for step in range(steps):
+        first = 3 * (step // 4)
+        match step % 4:
+            case 0:
+                found |= {first, first + 1, first + 2}
+            case 1:
+                found -= {first}
+            case 2:
+                found |= {first}
+            case 3:
+                found -= {first + 1}
+    return found
 
 
-def killed_again_and_again(path, kills, seed):
-    """Let a writer go on from where the last was killed; return how many rows were acknowledged in all."""
-    chance = np.random.default_rng(seed)
-    acknowledged = first = 1
+def numbers(store):
+    return {int.from_bytes(one.digest, "little") for one in store.rows()}
+
+
+def check_after_a_kill(reopened, row, acknowledged):
+    """Each change is there or not, as a whole, and all that was acknowledged is, to the bit."""
+    with reopened() as store:
+        steps = len(store.log())
+        assert acknowledged <= steps <= acknowledged + 1
+        assert numbers(store) == after(steps)
+        assert all(one.sum() == row(int.from_bytes(one.digest, "little")).sum() for one in store.rows())
+        store.verify()
+    return steps
+
+
+@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_kill_while_images_are_added_removed_and_brought_back_loses_nothing(
+    nursery, path, reopened, row, kills
+):
+    chance = np.random.default_rng(kills)
+    steps = 0
     for _ in range(kills):
-        with subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path), str(first)], stdout=subprocess.PIPE, text=True
-        ) as writer:
-            line = writer.stdout.readline()  # it has begun
-            time.sleep(float(chance.uniform(0, 0.05)))
-            os.kill(writer.pid, signal.SIGKILL)
-            lines = [line, *writer.stdout.readlines()]
-        acknowledged = max(int(line) for line in lines if line.endswith("\n"))
-        with opened(path, fingerprint=FINGERPRINT, dimension=64, statistics=9) as store:
-            rows = {int.from_bytes(row.digest, "little"): row for row in store.rows()}
-            assert set(range(1, acknowledged)) <= rows.keys(), "nothing that was acknowledged is lost"
-            assert len(rows) % 5 == 0, "a batch is there as a whole, or not at all"
-            first = max(rows) + 1
-            assert rows.keys() == set(range(1, first))
-            store.verify()
-    for number, row in rows.items():
-        vector, statistics, thumbnail = expected(number)
-        assert np.array_equal(row.vector, vector)
-        assert np.array_equal(row.statistics, statistics)
-        assert row.thumbnail == thumbnail
-    return acknowledged
+        (said,) = nursery(
+            ("changes", {"path": str(path)}),
+            heard=int(chance.integers(2, 8)),
+            kill_after=float(chance.uniform(0, 0.03)),
+        )
+        assert not any(": " in word for word in said), said
+        acknowledged = max([steps, *(int(word) for word in said if word != "begun")])
+        steps = check_after_a_kill(reopened, row, acknowledged)
+    assert steps > kills
 
 
-def test_ten_kills_lose_nothing(tmp_path):
-    assert killed_again_and_again(tmp_path / "g.sqlite", 10, 0) > 50
+@pytest.mark.parametrize("kills", [10, pytest.param(400, marks=pytest.mark.slow)])
+def test_a_kill_while_the_file_is_begun_leaves_a_gallery_or_none(nursery, tmp_path, row, kills):
+    chance = np.random.default_rng(kills)
+    unfinished = 0
+    for kill in range(kills):
+        path = tmp_path / f"{kill}.sqlite"
+        (said,) = nursery(("changes", {"path": str(path)}), kill_after=float(chance.uniform(0.0, 0.012)))
+        acknowledged = max([0, *(int(word) for word in said if word != "begun")])
+        unfinished += said in ([], ["begun"])
+
+        def again(path=path):
+            return opened(path, fingerprint=FINGERPRINT, dimension=3, statistics=2, create=True)
+
+        check_after_a_kill(again, row, acknowledged)
+        assert {file.name for file in tmp_path.iterdir() if file.name.startswith(f"{kill}.")} == {path.name}
+    assert unfinished, "some were killed before the file was whole"
 
 
-@pytest.mark.slow
-def test_two_hundred_kills_lose_nothing(tmp_path):
-    assert killed_again_and_again(tmp_path / "g.sqlite", 200, 1) > 1000
+@pytest.mark.parametrize("seconds", [0.0, pytest.param(60.0, marks=pytest.mark.slow)])
+def test_eight_writers_and_eight_readers_lose_nothing_and_wait_for_one_another(
+    nursery, path, reopened, seconds
+):
+    reopened().__exit__()
+    writers = [
+        ("writes", {"path": str(path), "first": 1_000_000 * one, "batches": 12}) for one in range(1, 9)
+    ]
+    readers = [("reads", {"path": str(path), "times": 12})] * 8
+    said = nursery(*writers, *readers, seconds=seconds)
+    assert all(len(words) == 1 and words[0].isdigit() for words in said), said
+    written = [int(words[0]) for words in said[:8]]
+    expected = {1_000_000 * one + i for one, count in enumerate(written, 1) for i in range(count)}
+    with reopened() as store:
+        found = [int.from_bytes(one.digest, "little") for one in store.rows()]
+        assert len(found) == len(set(found)) == sum(written)
+        assert set(found) == expected
+        assert [batch.number for batch in store.log()] == list(range(1, len(found) + 1))
+        store.verify()
+
+
+def test_the_same_request_from_many_processes_at_once_is_done_once(nursery, path, reopened):
+    reopened().__exit__()
+    for number in range(1, 4):
+        ask = ("asks", {"path": str(path), "number": number, "request": f"r-{number}"})
+        assert nursery(*[ask] * 4) == [[str(number)]] * 4
+    with reopened() as store:
+        assert numbers(store) == set(range(1, 4))
+        assert len(store.log()) == 3

@@ -115,12 +115,26 @@ def test_groups_count_once(model):
 def test_each_class_may_have_a_promise_of_its_own(model):
     found = with_thresholds(model, (300, 120), per_class=True).calibration
     assert set(found.class_thresholds) == {"ok"}, "120 images of the other promise no 1 %"
-    assert found.class_thresholds["ok"] == found.own[:300].max()
+    assert found.class_thresholds["ok"] == max(found.own[:300].max(), found.threshold)
     image = drawn(1, 60, 99)
     strict = dataclasses.replace(found, class_thresholds={"ok": 0.0}, threshold=0.0)
     assert told(dataclasses.replace(model, calibration=strict), image)[0].unknown
     loose = dataclasses.replace(found, class_thresholds={"ok": 1e9}, threshold=0.0)
     assert not told(dataclasses.replace(model, calibration=loose), image)[0].unknown
+
+
+def test_a_class_threshold_takes_nothing_from_the_promise_for_all(model):
+    """Whoever is no stranger than the pooled threshold is known, whichever class has one of its own."""
+    pixels = pictures((300, 120), 50)
+    pixels[300:] = drawn(120, 120, 51)  # the other class comes in another guise, half way to the first
+    kept = dataclasses.replace(
+        kept_of(model, (300, 120)), vectors=model.embed(pixels), statistics=model.statistics(pixels)
+    )
+    found = calibrated(model.known, kept, Asked(per_class=True, false_alarm=0.02), model.state)
+    assert found.class_thresholds["ok"] >= found.threshold > found.own[:300].max()
+    verdicts = told(dataclasses.replace(model, calibration=found), drawn(60, 120, 52))
+    for verdict in verdicts:
+        assert verdict.unknown == (verdict.strangeness > found.threshold)
 
 
 def test_known_images_are_known_and_strange_ones_are_not(model):

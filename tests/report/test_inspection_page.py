@@ -1,5 +1,6 @@
 """The texts of the inspection sheet are there in every language, and used."""
 
+import json
 import re
 from pathlib import Path
 from string import Formatter
@@ -7,10 +8,11 @@ from string import Formatter
 import numpy as np
 
 import mitsugo.report
+from mitsugo.model.classification import inversion_warnings
 from mitsugo.report.bilingual import _texts
 from mitsugo.report.catalogue import LANGUAGES
 from mitsugo.report.inspection import InspectedImage, SheetContent, inspection_page
-from mitsugo.values import Likeness, Neighbor, Verdict
+from mitsugo.values import Caution, Likeness, Neighbor, Verdict
 
 TEMPLATE = Path(mitsugo.report.__file__).parent / "templates" / "inspection.html.j2"
 LOT = {
@@ -30,6 +32,7 @@ def test_every_language_has_the_texts_that_the_sheet_uses():
     used = set(re.findall(r'text\("([\w.]+)"[,)]', template))
     used |= set(re.findall(r'attribute\("[\w-]+", "([\w.]+)"', template))
     used |= {key for pair in re.findall(r'"([\w.]+)" if [^)]*? else "([\w.]+)"', template) for key in pair}
+    used |= {f"caution.{key}" for key in ("stale", "unpromised", "inverted", "resized", "few")}
     used |= {"count.unknown", "count.NG", "count.OK", "count.known", "gate.embedding", "gate.statistics"}
     english = _texts("inspection", "en")
     assert used == set(english)
@@ -60,3 +63,36 @@ def test_names_are_text_and_pictures_that_are_missing_are_named():
         assert tag not in body
     assert "&lt;script&gt;" in body
     assert "No thresholds are set" in body
+
+
+def test_warnings_stand_there_in_every_language():
+    """Those of our own; a caller's note is in whatever words it was given."""
+    cautions = (
+        *inversion_warnings(np.full((1, 1, 1, 1), 255, np.uint8), 0.13)[0],
+        Caution("resized from 9x9 to 4x4", "resized", found="9x9", to="4x4"),
+        "a note of the caller",
+    )
+    verdict = Verdict(image="b", label="ok", agreement=1.0, neighbors=(), warnings=cautions)
+    image = InspectedImage(verdict=verdict, pixels=np.zeros((1, 4, 4), np.uint8))
+    lot = LOT | {"images": 1}
+    page = inspection_page(SheetContent(model="m", images=(image,), exemplars={}, lot=lot))
+    assert "平均の明るさは 1.00 で、学習画像では 0.13 です" in page
+    assert "its mean brightness is 1.00, that of the training images 0.13" in page
+    assert "9x9 から 4x4 ピクセルに変更しました" in page
+    assert '<span lang="en">a note of the caller</span>' in page
+    assert ">1 image<" in page
+    assert json.loads(json.dumps(verdict.plain()["warnings"])) == [str(one) for one in cautions]
+
+
+def test_where_the_thresholds_are_stale_no_promise_is_told():
+    calibration = {
+        "stale": True,
+        "independent": 300,
+        "false_alarm": {"promised": 0.01, "confidence": 0.95},
+        "classes": {"ok": {"promised": False}},
+    }
+    for stale in (True, False):
+        lot = LOT | {"calibration": calibration | {"stale": stale}, "look_alikes": ["b"]}
+        page = inspection_page(SheetContent(model="m", images=(), exemplars={}, lot=lot))
+        assert ("no promise holds until mitsugo calibrate" in page) == stale
+        assert ("are called unknown at most 1 % of the time" in page) == (not stale)

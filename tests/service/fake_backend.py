@@ -170,9 +170,7 @@ class Fake:
         return {**self.head(), "batch": batch, "taught": len(self.taught), "stale": bool(self.taught)}
 
     def undo(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        standing = [
-            one for one in self.entries if one["kind"] in {"add", "remove"} and one["undone"] is None
-        ]
+        standing = [one for one in self.entries if one["kind"] in {"add", "remove"} and one["undone"] is None]
         if wanted["batch"] is not None:
             standing = [one for one in standing if one["number"] == wanted["batch"]]
         if not standing:
@@ -235,9 +233,7 @@ class Fake:
         }  # fmt: skip
 
     def gallery(self) -> dict[str, Any]:
-        images = [
-            {key: value for key, value in one.items() if key != "content"} for one in self.taught
-        ]
+        images = [{key: value for key, value in one.items() if key != "content"} for one in self.taught]
         counted = {
             name: {"images": sum(one["label"] == name for one in images), "ng": ng}
             for name, ng in self.classes.items()
@@ -384,7 +380,8 @@ class Handler(BaseHTTPRequestHandler):
     def get(self, path: str) -> None:
         fake = self.fake
         routes = {
-            "/v1/map": fake.map, "/v1/counts": fake.counts, "/v1/model": fake.about, "/v1/gallery": fake.gallery,
+            "/v1/map": fake.map, "/v1/counts": fake.counts, "/v1/model": fake.about,
+            "/v1/gallery": fake.gallery,
             "/v1/log": lambda: {**fake.head(), "entries": fake.entries[::-1][: self.limit()]},
         }  # fmt: skip
         if path in routes:

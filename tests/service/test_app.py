@@ -1,4 +1,4 @@
-"""The whole service in this process: what it answers is what `mitsugo inspect` says, and what it keeps is kept."""
+"""The whole service in this process: it answers what `mitsugo inspect` says, and what it keeps is kept."""
 
 import asyncio
 import io

@@ -12,7 +12,9 @@ from mitsugo.files import read_sealed, write_sealed
 from mitsugo.model.bundle import Model
 from mitsugo.tasks.calibrate import calibrate
 from mitsugo.tasks.evaluate import evaluate
+from mitsugo.tasks.gallery import Lesson, add, export
 from mitsugo.tasks.sourcing import parsed_source
+from mitsugo.terminal import calibrated
 from mitsugo.values import CALIBRATION, digests_of
 
 
@@ -132,6 +134,40 @@ def test_without_a_source_the_kept_images_are_scored_by_what_was_asked(run, line
     assert (other["asked"]["escapes"], other["asked"]["false_alarm"]) == (0.3, 0.2)
     outcome = command("calibrate", run, "--per-class", "--json")
     assert json.loads(outcome.out)["asked"]["per_class"] is True
+
+
+def test_what_was_taught_is_not_calibrated_on_nor_what_is_of_its_group(run, tmp_path, write_parts):
+    new = tmp_path / "new"
+    paths = write_parts(new / "ok", "ok", 20, 7)
+    write_parts(new / "ng", "ng", 20, 8)
+    first = calibrate(run, str(new), {}, sourcing=parsed_source({"group_by": r"ok\d\d|ng\d\d"}))
+    assert (first["images"], first["independent"]) == (40, 4)
+    add(run, paths[:1], Lesson(label="ok"))
+    again = calibrate(run, None, {})
+    assert (again["images"], again["independent"], again["left_out"]) == (30, 3, 10)
+    whole = tmp_path / "whole.mitsugo"
+    add(run, paths[10:11], Lesson(label="ok"))
+    export(run, whole)
+    kept = Model.load(whole).calibration.kept
+    assert len(kept) == 20
+    assert {kept.class_names[label] for label in kept.labels} == {"ng"}
+    add(run, sorted((new / "ng").iterdir())[::10], Lesson(label="ng"))
+    for act in (lambda: calibrate(run, None, {}), lambda: export(run, tmp_path / "none.mitsugo")):
+        with pytest.raises(DataError, match="were taught since: mitsugo calibrate MODEL SOURCE sets"):
+            act()
+    assert not (tmp_path / "none.mitsugo").exists()
+
+
+def test_a_class_without_calibration_images_is_named_with_no_promise(run, line, tmp_path, write_parts):
+    add(run, write_parts(tmp_path / "stains", "stain", 5, 5), Lesson(label="stain"))
+    document = calibrate(run, str(line[1]), {})
+    assert document["classes"]["stain"] == {
+        "images": 0,
+        "independent": 0,
+        "promised": False,
+        "threshold": None,
+    }
+    assert "  stain  0 independent images: no promise for this class" in calibrated(document).splitlines()
 
 
 def test_ng_classes_can_be_named_later(line, run):

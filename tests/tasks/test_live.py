@@ -11,7 +11,7 @@ from mitsugo.tasks.calibrate import calibrate
 from mitsugo.tasks.gallery import Lesson, add
 from mitsugo.tasks.gallery import undo as undone_elsewhere
 from mitsugo.tasks.inspect import inspect
-from mitsugo.tasks.live import Live, Refused, Told
+from mitsugo.tasks.live import Live, RefusedError, Told
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_the_gate_refuses_what_would_break_a_golden_image_unless_it_is_accepted(
     dry = live.teach(wrong, names, Told(label="dent", ng=True), dry=True)
     assert dry["gate"]["images"] == 12
     assert dry["gate"]["broken"]
-    with pytest.raises(Refused, match="golden images would become wrong") as refused:
+    with pytest.raises(RefusedError, match="golden images would become wrong") as refused:
         live.teach(wrong, names, Told(label="dent", ng=True))
     assert refused.value.found == dry["gate"]
     assert live.rows() == ()

@@ -132,7 +132,7 @@ def test_the_flight_check_speaks_before_the_first_step(tmp_path, small_options, 
     train(small_options(tmp_path / "run", epochs=1), talk)
     opening, counts, time_to_go, *_ = talk.said
     assert opening.startswith("standard on ")
-    assert opening.endswith("4 classes; 1 epochs, seed 4, cpu, 1 threads")
+    assert opening.endswith("4 classes; 1 epoch, seed 4, cpu, 1 thread")
     assert counts == (
         "flight check: 4 classes of 18 to 18 training images; 5 batches an epoch, about 576 triplets each"
     )

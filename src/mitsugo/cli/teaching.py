@@ -157,7 +157,7 @@ def verify(model: ModelPath, json_: Json = False) -> None:
     from ..tasks.gallery import verify as task
 
     document = task(model)
-    answer(document, json_, lambda: f"{document['images']:,} images, none damaged: {document['gallery']}")
+    answer(document, json_, lambda: terminal.gallery_verified(document))
 
 
 def _changed(document: Mapping[str, Any], json_: bool) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..errors import DataError, shown
 from ..shapes import UInt8
-from ..values import Framing
+from ..values import Caution, Framing
 from ..values.intake import LARGEST_SIDE
 from .images import Header, decode, decoded, file_content, resized, values_of
 from .reading import Reading
@@ -104,7 +104,9 @@ def decode_as(
             f"{shown(name)}: is {found} pixels, the model takes {width}x{height}; "
             f"cut or scale it, or give --resize"
         )
-    return resized(image, height, width), (f"resized from {found} to {width}x{height}",)
+    to = f"{width}x{height}"
+    caution = Caution(f"resized from {found} to {to}", "resized", found=found, to=to)
+    return resized(image, height, width), (caution,)
 
 
 def framed(image: UInt8[np.ndarray, "c height width"], framing: Framing) -> UInt8[np.ndarray, "c h w"]:

@@ -15,6 +15,10 @@ __all__ = ["RESTORE", "connected", "told"]
 
 WAIT_SECONDS: Final = 30.0
 RESTORE: Final = "restore it from a copy, or save what can be read by `mitsugo gallery export --salvage`"
+UNLOCKED: Final = (
+    "its file system cannot lock files, so two could write at once: keep the model and its gallery on a "
+    "local disk"
+)
 WORDS: Final = {
     ("SQLITE_BUSY", "SQLITE_LOCKED"): (
         f"another process has been writing to it for {WAIT_SECONDS:g} s; try again"
@@ -22,6 +26,15 @@ WORDS: Final = {
     ("SQLITE_FULL",): "the disk is full; nothing was written: free some, and try again",
     ("SQLITE_READONLY",): "cannot be written: check who may write to it and to its folder",
     ("SQLITE_CORRUPT", "SQLITE_NOTADB"): f"is damaged, or no gallery: {{message}}; {RESTORE}",
+    (
+        "SQLITE_IOERR_LOCK",
+        "SQLITE_IOERR_RDLOCK",
+        "SQLITE_IOERR_UNLOCK",
+        "SQLITE_IOERR_CHECKRESERVEDLOCK",
+        "SQLITE_IOERR_SHM",
+        "SQLITE_PROTOCOL",
+        "SQLITE_NOLFS",
+    ): f"{UNLOCKED} ({{code}})",
     ("SQLITE_IOERR",): "the disk failed ({code}); nothing was written: check it, and try again",
     ("SQLITE_CANTOPEN",): "cannot be opened: check its name and who may read it and its folder",
 }
@@ -70,7 +83,9 @@ def _migrated(connection: sqlite3.Connection, path: Path) -> None:
         )
     if version == VERSION:
         return
-    connection.execute("PRAGMA journal_mode = WAL")
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":  # SQLite says so and goes on, with another log
+        raise StoreError(f"{shown(path)}: {UNLOCKED}")
     connection.execute("BEGIN IMMEDIATE")
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()  # another may have been first

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from ..errors import StoreError, shown
 from ..values import Embeddings, Taught
 
-__all__ = ["Batch", "Feedback", "Row", "check_feedback", "check_rows", "taught_of"]
+__all__ = ["SUM", "Batch", "Row", "check_rows", "encoded", "taught_of"]
 
 LONGEST_NAME: Final = 4096
 LARGEST_THUMBNAIL: Final = 1 << 20
 SUM: Final = 16
+"""So many bytes have hashes and sums."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,47 +85,6 @@ class Batch:
     classes: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Feedback:
-    """What a person said of a verdict.
-
-    Args:
-        number: from 1; 0 before it is kept.
-        name: of the image.
-        digest: 16 bytes, the hash of its pixels.
-        said: what the model called it.
-        label: what the person calls it.
-        right: whether the person agreed.
-        batch: which batch taught the image; None where it was not taught.
-        who: who said so.
-        at: when, UTC, ISO 8601; empty before it is kept.
-        note: why.
-    """
-
-    number: int = 0
-    name: str
-    digest: bytes
-    said: str
-    label: str
-    right: bool
-    batch: int | None = None
-    who: str = ""
-    at: str = ""
-    note: str = ""
-
-
-def check_feedback(feedback: Feedback) -> None:
-    """Refuse what a gallery does not keep.
-
-    Raises:
-        StoreError: a text that is empty, too long or holds a zero, a digest of another size.
-    """
-    for what, text in (("name", feedback.name), ("verdict", feedback.said), ("class", feedback.label)):
-        _check_text(what, text)
-    if len(feedback.digest) != SUM:
-        raise StoreError(f"{shown(feedback.name)}: has a digest of another size than expected")
-
-
 def check_rows(rows: Sequence[Row], dimension: int, statistics: int) -> None:
     """Refuse images that a gallery does not take.
 
@@ -146,16 +106,32 @@ def check_rows(rows: Sequence[Row], dimension: int, statistics: int) -> None:
         if len(row.digest) != SUM or len(row.thumbnail) > LARGEST_THUMBNAIL:
             raise StoreError(f"{who}: has a digest or a thumbnail of another size than expected")
         for what, text in (("class", row.class_name), ("name", row.name), ("source", row.source)):
-            _check_text(what, text)
+            encoded(what, text)
     if len({(row.digest, row.class_name) for row in rows}) < len(rows):
         raise StoreError("an image stands twice in one batch and class; leave one out")
 
 
-def _check_text(what: str, text: str) -> None:
-    if not text or "\0" in text or len(os.fsencode(text)) > LONGEST_NAME:
+def encoded(what: str, text: str, *, least: int = 1) -> bytes:
+    """Return a text as the bytes that a system would name a file by.
+
+    Args:
+        what: it is, in one word.
+        text: to be kept.
+        least: so many characters it has, 1 or 0.
+
+    Raises:
+        StoreError: it is too short or too long, holds a zero, or half a character.
+    """
+    try:
+        content = os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise StoreError(f"a {what} holds half a character, {text[error.start]!a}; write it whole") from error
+    if len(text) < least or b"\0" in content or len(content) > LONGEST_NAME:
         raise StoreError(
-            f"a {what} of {len(text)} characters: expected 1 to {LONGEST_NAME} bytes and no zero among them"
+            f"a {what} of {len(text)} characters: expected {least} to {LONGEST_NAME} bytes and no zero among "
+            f"them"
         )
+    return content
 
 
 def taught_of(rows: Sequence[Row], ng: Sequence[str], fingerprint: str) -> Taught | None:

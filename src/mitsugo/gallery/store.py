@@ -10,6 +10,7 @@ import getpass
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +19,10 @@ import numpy as np
 
 from ..errors import StoreError, UsageError, shown
 from ..values import Taught
+from .effects import affect, batch_of, check_last, numbers, to_undo, undone
+from .feedback import Feedback, check_feedback, keep, kept_for, last_kept
 from .opening import RESTORE, connected, told
-from .rows import Batch, Feedback, Row, check_feedback, check_rows, taught_of
+from .rows import Batch, Row, check_rows, encoded, taught_of
 
 __all__ = ["Store", "opened"]
 
@@ -88,39 +91,24 @@ class Store:
             StoreError: as for `add`, or a text that is empty or too long.
         """
         check_feedback(feedback)
+        if request is not None:
+            _check_request(request)
         if rows:
             check_rows(rows, self._dimension, self._statistics)
         with self._changing() as cursor:
-            found = cursor.execute(f"{FEEDBACK} WHERE request = ? ORDER BY number", (request,)).fetchone()
-            if found is not None:
-                return _feedback(found)
-            who, note = feedback.who or None, feedback.note
-            batch = self._add(cursor, rows, ng or {}, who, note, None) if rows else None
-            cursor.execute(
-                "INSERT INTO feedback (who, at, note, name, digest, said, label, right, batch, request) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    os.fsencode(_user() if who is None else who),
-                    _now(),
-                    *map(os.fsencode, (note, feedback.name)),
-                    feedback.digest,
-                    *map(os.fsencode, (feedback.said, feedback.label)),
-                    int(feedback.right),
-                    batch,
-                    request,
-                ),
-            )
-            kept = cursor.execute(f"{FEEDBACK} WHERE number = ?", (cursor.lastrowid,)).fetchone()
-        return _feedback(kept)
+            if (before := kept_for(cursor, request)) is not None:
+                return before
+            who = _user() if not feedback.who else feedback.who
+            batch = self._add(cursor, rows, ng or {}, who, feedback.note, None) if rows else None
+            return keep(cursor, replace(feedback, who=who, at=_now(), batch=batch), request)
 
     def feedback(self, most: int) -> tuple[Feedback, ...]:
         """Return what was said last, the newest first; so many at most."""
         with self._reading() as cursor:
-            found = cursor.execute(f"{FEEDBACK} ORDER BY number DESC LIMIT ?", (most,)).fetchall()
-        return tuple(map(_feedback, found))
+            return last_kept(cursor, most)
 
     def version(self) -> int:
-        """Return a number that changes where another connection changed the file; it costs next to nothing."""
+        """Return a number that changes where another connection changed the file; it costs little."""
         with self._reading() as cursor:
             (number,) = cursor.execute("PRAGMA data_version").fetchone()
         return int(number)
@@ -150,7 +138,7 @@ class Store:
                 "INSERT INTO classes (name, ng) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
                 (os.fsencode(name), int(ng.get(name, False))),
             )
-        _affect(cursor, number, [self._insert(cursor, row) for row in rows], stands=True)
+        affect(cursor, number, [self._insert(cursor, row) for row in rows], stands=True)
         return number
 
     def remove(
@@ -174,7 +162,7 @@ class Store:
                 return before
             wanted = self._wanted(cursor, class_name, names)
             number = self._begin(cursor, "remove", None, who, note, request)
-            _affect(cursor, number, wanted, stands=False)
+            affect(cursor, number, wanted, stands=False)
         return number
 
     def undo(self, *, batch: int | None = None, who: str | None = None, request: str | None = None) -> int:
@@ -188,16 +176,16 @@ class Store:
         with self._changing() as cursor:
             if (before := self._answered(cursor, request)) is not None:
                 return before
-            target = self._to_undo(cursor, batch)
+            target = to_undo(cursor, self.path, batch)
             effects = cursor.execute(
                 "SELECT image, stands FROM effects WHERE batch = ?", (target,)
             ).fetchall()
-            self._check_last(cursor, target)
+            check_last(cursor, self.path, target)
             number = self._begin(cursor, "undo", target, who, "", request)
             for stood in (True, False):
                 images = [image for image, stands in effects if bool(stands) == stood]
                 try:
-                    _affect(cursor, number, images, stands=not stood)
+                    affect(cursor, number, images, stands=not stood)
                 except sqlite3.IntegrityError as error:
                     raise StoreError(
                         f"{shown(self.path)}: batch {target} cannot be undone: some of its images were "
@@ -209,9 +197,9 @@ class Store:
         """Return all batches, the first first."""
         with self._reading() as cursor:
             cursor.execute("BEGIN")
-            undone = _undone(cursor)
+            gone = undone(cursor)
             rows = cursor.execute("SELECT number, kind, undoes, who, at, note FROM batches ORDER BY number")
-            return tuple(self._batch(row, undone) for row in rows.fetchall())
+            return tuple(batch_of(cursor, row, gone) for row in rows.fetchall())
 
     def rows(self) -> tuple[Row, ...]:
         """Return the images that stand, in the order in which they were added, each compared with its sum.
@@ -220,13 +208,14 @@ class Store:
             StoreError: a row is damaged.
         """
         with self._reading() as cursor:
-            return tuple(self._row(record) for record in cursor.execute(f"{ROWS} ORDER BY number"))
+            cursor.execute("BEGIN")
+            return self._standing(cursor)
 
     def taught(self, fingerprint: str) -> Taught | None:
         """Return what is taught as embeddings of the model of this fingerprint; None where nothing is."""
         with self._reading() as cursor:
             cursor.execute("BEGIN")
-            rows = [self._row(record) for record in cursor.execute(f"{ROWS} ORDER BY number")]
+            rows = self._standing(cursor)
             ng = [os.fsdecode(name) for (name,) in cursor.execute("SELECT name FROM classes WHERE ng")]
             cursor.execute("COMMIT")
         return taught_of(rows, ng, fingerprint)
@@ -250,6 +239,7 @@ class Store:
             if cursor.execute("PRAGMA foreign_key_check").fetchall():
                 raise self._damaged("a row refers to another that is missing")
             count = 0
+            self._standing(cursor)
             for record in cursor.execute(EVERY_ROW):
                 self._row(record)
                 count += 1
@@ -263,19 +253,19 @@ class Store:
             (last,) = self._connection.execute("SELECT max(number) FROM images").fetchone()
         except sqlite3.Error:
             last = MOST_ROWS
-        missing = 0
+        gap = 0
         for number in range(1, (last or 0) + 1):
             try:
                 record = self._connection.execute(f"{EVERY_ROW} WHERE number = ?", (number,)).fetchone()
-                if record is None:
-                    missing += 1
-                    if missing > LONGEST_GAP:
-                        break
-                elif record[-1]:
-                    missing = 0
+                gap = 0 if record is not None else gap + 1
+                if record is not None and record[-1]:
                     good.append(self._row(record[:-1]))
-            except (sqlite3.Error, StoreError):
+            except StoreError:
                 bad += 1
+            except sqlite3.Error:
+                bad, gap = bad + 1, gap + 1
+            if gap > LONGEST_GAP:  # what says how many there are is damaged, too
+                break
         return tuple(good), bad
 
     def copied(self, path: Path) -> None:
@@ -290,6 +280,9 @@ class Store:
             with contextlib.closing(sqlite3.connect(path)) as copy:
                 self._connection.backup(copy)
         except sqlite3.Error as error:
+            for half in (path, Path(f"{path}-journal")):
+                with contextlib.suppress(OSError):
+                    half.unlink()
             raise StoreError(f"{shown(path)}: cannot be written: {error}") from error
 
     @contextlib.contextmanager
@@ -317,6 +310,8 @@ class Store:
                         cursor.execute("ROLLBACK")
 
     def _answered(self, cursor: sqlite3.Cursor, request: str | None) -> int | None:
+        if request is not None:
+            _check_request(request)
         found = cursor.execute("SELECT number FROM batches WHERE request = ?", (request,)).fetchone()
         return None if found is None else int(found[0])
 
@@ -334,9 +329,9 @@ class Store:
             (
                 kind,
                 undoes,
-                os.fsencode(_user() if who is None else who),
+                encoded("name of who does it", _user() if who is None else who, least=0),
                 _now(),
-                os.fsencode(note),
+                encoded("note", note, least=0),
                 request,
             ),
         )
@@ -371,12 +366,13 @@ class Store:
     def _wanted(self, cursor: sqlite3.Cursor, class_name: str | None, names: Sequence[str]) -> list[int]:
         wanted: list[int] = []
         if class_name is not None:
-            asked = (os.fsencode(class_name),)
-            wanted += _numbers(cursor, "SELECT number FROM images WHERE stands AND class = ?", *asked)
+            asked = (encoded("class", class_name, least=0),)
+            wanted += numbers(cursor, "SELECT number FROM images WHERE stands AND class = ?", *asked)
             if not wanted:
                 raise StoreError(f"{shown(self.path)}: holds no image of class {shown(class_name)}")
         for name in names:
-            found = _numbers(cursor, "SELECT number FROM images WHERE stands AND name = ?", os.fsencode(name))
+            asked = (encoded("name", name, least=0),)
+            found = numbers(cursor, "SELECT number FROM images WHERE stands AND name = ?", *asked)
             if not found:
                 raise StoreError(
                     f"{shown(self.path)}: holds no image {shown(name)}; see mitsugo gallery list"
@@ -384,55 +380,14 @@ class Store:
             wanted += found
         return sorted(set(wanted))
 
-    def _to_undo(self, cursor: sqlite3.Cursor, batch: int | None) -> int:
-        if batch is None:
-            undone = _undone(cursor)
-            standing = [
-                number
-                for number in _numbers(cursor, "SELECT number FROM batches WHERE kind != 'undo'")
-                if number not in undone
-            ]
-            if not standing:
-                raise StoreError(f"{shown(self.path)}: nothing stands that could be undone")
-            return max(standing)
-        kind = cursor.execute("SELECT kind FROM batches WHERE number = ?", (batch,)).fetchone()
-        if kind is None:
-            raise StoreError(f"{shown(self.path)}: has no batch {batch}; see mitsugo gallery log")
-        return batch
-
-    def _check_last(self, cursor: sqlite3.Cursor, target: int) -> None:
-        """Refuse to take back what does not stand, or what a later batch that stands built on."""
-        undone = _undone(cursor)
-        who = f"{shown(self.path)}: batch {target} cannot be undone"
-        if target in undone:
-            raise StoreError(f"{who}: batch {undone[target]} did so already; undo that to have it again")
-        query = (
-            "SELECT DISTINCT batch FROM effects JOIN batches ON batches.number = batch "
-            "WHERE batch > ?1 AND kind != 'undo' "
-            "AND image IN (SELECT image FROM effects WHERE batch = ?1) ORDER BY batch"
-        )
-        for later in _numbers(cursor, query, target):
-            if later not in undone:
-                raise StoreError(f"{who}, as batch {later} changed its images since; undo that first")
-
-    def _batch(self, record: tuple[Any, ...], undone: Mapping[int, int]) -> Batch:
-        number, kind, undoes, who, at, note = record
-        found = self._connection.execute(
-            "SELECT class, count(*) FROM effects JOIN images ON images.number = effects.image "
-            "WHERE batch = ? GROUP BY class",
-            (number,),
-        ).fetchall()
-        return Batch(
-            number=number,
-            kind=kind,
-            undoes=undoes,
-            undone=undone.get(number),
-            who=os.fsdecode(who),
-            at=at,
-            note=os.fsdecode(note),
-            images=sum(count for _, count in found),
-            classes=tuple(sorted(os.fsdecode(name) for name, _ in found)),
-        )
+    def _standing(self, cursor: sqlite3.Cursor) -> tuple[Row, ...]:
+        """Return the images that stand; which ones these are is told twice, and must agree."""
+        query = "SELECT image, stands, max(batch) FROM effects GROUP BY image ORDER BY image"
+        expected = [image for image, stands, _ in cursor.execute(query) if stands]
+        records = cursor.execute(f"{ROWS} ORDER BY number").fetchall()
+        if [record[-1] for record in records] != expected:
+            raise self._damaged("the images that stand are not those of its batches")
+        return tuple(self._row(record) for record in records)
 
     def _row(self, record: tuple[Any, ...]) -> Row:
         class_name, name, source, digest, vector, statistics, thumbnail, expected = record[:8]
@@ -455,11 +410,8 @@ class Store:
         return StoreError(f"{shown(self.path)}: is damaged: {what}; {RESTORE}")
 
 
-FEEDBACK: Final = (
-    "SELECT number, name, digest, said, label, right, batch, who, at, note FROM feedback"  # of our own words
-)
 COLUMNS: Final = "class, name, source, digest, vector, statistics, thumbnail, sum"
-ROWS: Final = f"SELECT {COLUMNS} FROM images WHERE stands"  # noqa: S608 - of our own words alone
+ROWS: Final = f"SELECT {COLUMNS}, number FROM images WHERE stands"  # noqa: S608 - of our own words alone
 EVERY_ROW: Final = f"SELECT {COLUMNS}, stands FROM images"  # noqa: S608
 LONGEST_GAP: Final = 10_000
 
@@ -486,45 +438,14 @@ def opened(path: Path, *, fingerprint: str, dimension: int, statistics: int, cre
     return Store(path, connection, dimension, statistics)
 
 
-def _affect(cursor: sqlite3.Cursor, batch: int, images: Sequence[int], *, stands: bool) -> None:
-    """Let images stand or not, and note that this batch did it."""
-    value = int(stands)
-    cursor.executemany("UPDATE images SET stands = ? WHERE number = ?", [(value, image) for image in images])
-    cursor.executemany("INSERT INTO effects VALUES (?, ?, ?)", [(batch, image, value) for image in images])
-
-
-def _undone(cursor: sqlite3.Cursor) -> dict[int, int]:
-    """Return the batches that do not stand, and which batch took each back."""
-    found: dict[int, int] = {}
-    query = "SELECT number, undoes FROM batches WHERE undoes IS NOT NULL ORDER BY number DESC"
-    for number, undoes in cursor.execute(query):
-        if number not in found:  # what was itself taken back took nothing back
-            found.setdefault(undoes, number)
-    return found
-
-
-def _numbers(cursor: sqlite3.Cursor, query: str, *values: object) -> list[int]:
-    return [number for (number,) in cursor.execute(query, values)]
-
-
-def _feedback(record: tuple[Any, ...]) -> Feedback:
-    number, name, digest, said, label, right, batch, who, at, note = record
-    return Feedback(
-        number=number,
-        name=os.fsdecode(name),
-        digest=digest,
-        said=os.fsdecode(said),
-        label=os.fsdecode(label),
-        right=bool(right),
-        batch=batch,
-        who=os.fsdecode(who),
-        at=at,
-        note=os.fsdecode(note),
-    )
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _check_request(request: str) -> None:
+    encoded("request", request)
+    if any("\ud800" <= letter <= "\udfff" for letter in request):
+        raise StoreError(f"the request {shown(request)} is no text; name it by letters and digits")
 
 
 def _user() -> str:

@@ -74,7 +74,7 @@ from .members import (
 )
 from .networks import Architecture
 from .preprocessing import Preprocessing, mean_pixel
-from .statistics import plain_statistics
+from .statistics import count_of_statistics, plain_statistics
 from .tensors import packed
 
 __all__ = ["FILE_NAME", "Model"]
@@ -344,10 +344,25 @@ def _check_verdicts(model: Model) -> None:
     """Look that what verdicts hang on belongs to the model."""
     if model.gates is not None and len(model.gates.scales) != len(model.class_names):
         raise ModelError(f"it tells the unusual of {len(model.gates.scales)} classes, but has others")
+    if model.gates is not None and len(model.gates.mean) != (
+        taken := count_of_statistics(model.architecture.image_shape[0])
+    ):
+        raise ModelError(
+            f"it tells the unusual by {len(model.gates.mean)} statistics, an image of it has {taken}"
+        )
+    if model.seen is not None and len(model.seen.parts) < len(model.gallery):
+        raise ModelError(
+            f"it names {len(model.seen.parts)} images that it was made with, its gallery has "
+            f"{len(model.gallery)}"
+        )
     if model.seen is not None and (model.seen.parts[: len(model.gallery)] > VALIDATION).any():
         raise ModelError("the images that it was made with do not begin with those of its gallery")
     if not set(model.ng) <= set(model.class_names):
         raise ModelError("an NG class is none of its classes")
+    if model.calibration is not None and model.calibration.fingerprint != model.fingerprint:
+        raise ModelError(
+            f"its thresholds belong to model {shown(model.calibration.fingerprint[:12])}: calibrate it again"
+        )
     if model.taught is not None and model.taught.embeddings.fingerprint != model.fingerprint:
         raise ModelError("what was taught belongs to another model: embed its images again")
 

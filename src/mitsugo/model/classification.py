@@ -13,7 +13,7 @@ from ..shapes import Bool, Int64
 from ..space.classed import ClassNeighbors
 from ..space.metrics import vote
 from ..space.promises import p_values
-from ..values import UNKNOWN, Calibration, Likeness, Neighbor, Pixels, Verdict
+from ..values import UNKNOWN, Calibration, Caution, Likeness, Neighbor, Pixels, Verdict
 from .known import Known, Strangeness
 from .preprocessing import mean_pixels
 from .thresholds import Rules, ng_scores, rules_of
@@ -27,8 +27,9 @@ of others its few images could not win a vote."""
 EXEMPLARS: Final = 3
 MOST_AT_ONCE: Final = 1 << 23
 """So many neighbours are held at once."""
-STALE: Final = (
-    "the gallery was changed after the thresholds were set: mitsugo calibrate MODEL scores them again"
+STALE: Final = Caution(
+    "the gallery was changed after the thresholds were set: mitsugo calibrate MODEL scores them again",
+    "stale",
 )
 
 
@@ -118,7 +119,8 @@ def _told(
     gallery = known.embeddings
     possible = len(gallery) - exclude.shape[1]
     voters = min(k, possible)
-    few = () if voters == k else (f"the gallery holds {possible} images, so {voters} voted instead of {k}",)
+    said = f"the gallery holds {possible} images, so {voters} voted instead of {k}"
+    few = () if voters == k else (Caution(said, "few", possible=possible, voters=voters, k=k),)
     near = known.near(queries.vectors, max(k, EXEMPLARS), exclude)
     indices, distances = near.of_all(voters)
     voted, agreement = vote(gallery.labels[indices], len(gallery.class_names))
@@ -241,8 +243,11 @@ def _reservations(winner: int, known: Known, rules: Rules | None) -> tuple[str, 
         return ()
     words = [STALE] if rules.stale else []
     if known.new[winner] and not rules.promised[winner]:
-        here = f"{rules.counts[winner]} calibration images of it, {rules.needed} are needed"
-        words.append(f"no promise for this class: {here}")
+        count = int(rules.counts[winner])
+        here = f"{count} calibration images of it, {rules.needed} are needed"
+        words.append(
+            Caution(f"no promise for this class: {here}", "unpromised", count=count, needed=rules.needed)
+        )
     return tuple(words)
 
 
@@ -266,7 +271,8 @@ def inversion_warnings(pixels: Pixels, training_mean: float) -> list[tuple[str, 
             f"looks inverted: its mean pixel is {mean:.2f}, that of the training images {training_mean:.2f}; "
             f"invert it and try again"
         )
-        found.append((text,) if nearer else ())
+        caution = Caution(text, "inverted", mean=f"{mean:.2f}", training=f"{training_mean:.2f}")
+        found.append((caution,) if nearer else ())
     return found
 
 

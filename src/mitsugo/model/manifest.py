@@ -113,6 +113,7 @@ class CalibrationEntry(pydantic.BaseModel, extra="forbid", strict=True, frozen=T
     class_thresholds: dict[Text, float]
     inspecting: InspectingEntry | None
     state: Text
+    fingerprint: str = Field(pattern=SHA256)
 
 
 class Manifest(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):

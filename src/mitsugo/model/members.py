@@ -181,6 +181,7 @@ def calibration_entry(calibration: Calibration) -> CalibrationEntry:
             "class_thresholds": calibration.class_thresholds,
             "inspecting": None if inspecting is None else asdict(inspecting),
             "state": calibration.state,
+            "fingerprint": calibration.fingerprint,
         }
     )
 
@@ -221,6 +222,7 @@ def calibration_of(content: bytes, entry: CalibrationEntry, dimension: int, stat
         class_thresholds=entry.class_thresholds,
         inspecting=inspecting,
         state=entry.state,
+        fingerprint=entry.fingerprint,
     )
 
 

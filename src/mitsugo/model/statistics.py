@@ -15,7 +15,7 @@ from torch.nn import functional
 from ..shapes import Float32, Tensor, Vectors
 from ..values import Pixels
 
-__all__ = ["plain_statistics"]
+__all__ = ["count_of_statistics", "plain_statistics"]
 
 CELLS: Final = 4
 """The image is looked at in so many rows and columns of cells."""
@@ -23,6 +23,15 @@ SCALES: Final = 4
 FLOOR: Final = 1 / 255**2
 """Added to energies before their logarithm: about the rounding of 8-bit values."""
 CHUNK_BYTES: Final = 4 << 20
+
+
+def count_of_statistics(channels: int) -> int:
+    """Return how many statistics an image of so many channels has, whatever its size.
+
+    >>> count_of_statistics(1)
+    27
+    """
+    return channels * (3 + 2 * SCALES) + CELLS**2
 
 
 def plain_statistics(pixels: Pixels) -> Vectors:
@@ -41,7 +50,7 @@ def plain_statistics(pixels: Pixels) -> Vectors:
     parts = [
         _of(torch.from_numpy(np.array(pixels[start : start + rows]))).numpy() for start in range(0, n, rows)
     ]
-    return np.concatenate([np.empty((0, channels * (3 + 2 * SCALES) + CELLS**2), np.float32), *parts])
+    return np.concatenate([np.empty((0, count_of_statistics(channels)), np.float32), *parts])
 
 
 def _of(chunk: Tensor) -> Float32[Tensor, "b p"]:

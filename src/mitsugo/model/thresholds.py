@@ -53,7 +53,9 @@ def calibrated(known: Known, kept: Kept, asked: Asked, state: str) -> Calibratio
         of_class = unit_scores(own[labels == label], kept.groups[labels == label])
         limit, share = promised_threshold(of_class, asked.false_alarm, asked.confidence)
         if share <= asked.false_alarm:
-            by_class[names[label]] = limit
+            # not below the pooled one, whose promise is for images of every class: one that is of a class
+            # without a threshold of its own may be known by its likeness to this
+            by_class[names[label]] = max(limit, threshold)
     return Calibration(
         asked=asked,
         kept=kept,
@@ -65,6 +67,7 @@ def calibrated(known: Known, kept: Kept, asked: Asked, state: str) -> Calibratio
         class_thresholds=by_class,
         inspecting=_inspecting(found.scaled, labels, known, kept, asked),
         state=state,
+        fingerprint=known.embeddings.fingerprint,
     )
 
 

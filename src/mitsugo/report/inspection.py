@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from ..values import Likeness, Verdict
-from .bilingual import cell_of, rendered
+from ..values import Caution, Likeness, Verdict
+from .bilingual import cell_of, rendered, text
 from .sprites import DRAWN_EXACTLY, image_uri
 from .views import Picture
 from .wording import legible
@@ -73,7 +74,7 @@ class _View(NamedTuple):
     kind: str
     sides: tuple[_Side, ...]
     in_gallery: str | None
-    warnings: tuple[str, ...]
+    warnings: tuple[Markup, ...]
 
 
 def inspection_page(content: SheetContent) -> str:
@@ -100,8 +101,8 @@ def inspection_page(content: SheetContent) -> str:
 
 def inspection_table(verdicts: Sequence[Verdict]) -> bytes:
     """Return every verdict as CSV: UTF-8 with a mark, as spreadsheets want it; no formulas."""
-    text = io.StringIO()
-    table = csv.writer(text)
+    written = io.StringIO()
+    table = csv.writer(written)
     sides = [
         f"{side}{what}"
         for side in ("winner", "runner_up")
@@ -131,7 +132,7 @@ def inspection_table(verdicts: Sequence[Verdict]) -> bytes:
         for likeness in (verdict.winner, verdict.runner_up):
             row += _side_cells(likeness)
         table.writerow([*row, cell_of("; ".join(verdict.warnings))])
-    return text.getvalue().encode("utf-8-sig")
+    return written.getvalue().encode("utf-8-sig")
 
 
 def _side_cells(likeness: Likeness | None) -> list[str]:
@@ -183,8 +184,15 @@ def _view(image: InspectedImage, pictures: Mapping[str, Picture]) -> _View:
         kind="unknown" if verdict.unknown else (verdict.judgement or "class"),
         sides=sides,
         in_gallery=None if verdict.in_gallery is None else legible(verdict.in_gallery),
-        warnings=tuple(map(legible, verdict.warnings)),
+        warnings=tuple(map(_warning, verdict.warnings)),
     )
+
+
+def _warning(warning: str) -> Markup:
+    """Return a warning in every language, where there are texts of it."""
+    if isinstance(warning, Caution):
+        return text("inspection", f"caution.{warning.key}", **warning.values)
+    return Markup('<span lang="en">{}</span>').format(legible(warning))
 
 
 def _picture(name: str, pixels: NDArray[np.uint8]) -> Picture:

@@ -1,4 +1,4 @@
-"""The service as an ASGI application: `create_app` puts its parts together, and its routes each call one task.
+"""The service as an ASGI application: `create_app` puts its parts together; each route calls one task.
 
 Limits are in `limits.Limits`; who may ask, and from where, in `guard`; what is sent, in `uploads`.
 """

@@ -1,7 +1,7 @@
 """Uploads are decoded by processes of their own: what a decoder does to memory or time costs one request.
 
-A worker is forked from a server process that has the decoders loaded, so that a new one takes milliseconds. It
-answers over a pipe, in bytes that we lay out ourselves, and is ended where it takes too long.
+A worker is forked from a server process that has the decoders loaded, so that a new one takes milliseconds.
+It answers over a pipe, in bytes that we lay out ourselves, and is ended where it takes too long.
 """
 
 import asyncio

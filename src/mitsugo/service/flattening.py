@@ -1,4 +1,4 @@
-"""Embeddings are laid flat by a process of its own, of low priority: it would hold up every answer for seconds."""
+"""Embeddings are laid flat by a process of its own, of low priority: it would hold up answers for seconds."""
 
 import contextlib
 import multiprocessing

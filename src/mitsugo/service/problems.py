@@ -193,9 +193,7 @@ def _has_full_disk(error: Exception) -> bool:
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", 0) & PRIMARY_CODE == sqlite3.SQLITE_FULL
-    return (isinstance(cause, OSError) and cause.errno in FULL) or "disk is full" in str(
-        error
-    )
+    return (isinstance(cause, OSError) and cause.errno in FULL) or "disk is full" in str(error)
 
 
 def _unavailable(what: str) -> Problem:

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import UsageError
-from ..tasks.live import Refused, Told
+from ..tasks.live import RefusedError, Told
 from .parts import FormOf, Of, decoded, form_of, named, pixels_of
 from .problems import Problem
 from .uploads import Form
@@ -78,7 +78,7 @@ async def teach(parts: Of, form: FormOf, request: Request = None) -> JSONRespons
         document = await parts.answers.apart(
             lambda: parts.live.teach(pixels_of(images), names, told, dry=dry)
         )
-    except Refused as error:
+    except RefusedError as error:
         raise _refused(error) from error
     return JSONResponse(document, 200 if dry else 201)
 
@@ -117,7 +117,7 @@ async def feedback(parts: Of, form: FormOf, request: Request = None) -> JSONResp
         document = await parts.answers.apart(
             lambda: parts.live.feedback(image.pixels[None], image.name, told, right=right, teach=teaches)
         )
-    except Refused as error:
+    except RefusedError as error:
         raise _refused(error) from error
     parts.counts.said(right=right)
     return JSONResponse(document, 201)
@@ -186,5 +186,5 @@ def _is(form: Form, name: str) -> bool:
     return said == "true"
 
 
-def _refused(error: Refused) -> Problem:
+def _refused(error: RefusedError) -> Problem:
     return Problem(409, str(error), extra={"gate": error.found})

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.guard import units
-from ..errors import DataError, ModelError, UsageError, shown
+from ..errors import DataError, ModelError, shown
 from ..model.bundle import Model
 from ..model.thresholds import calibrated
 from ..shapes import Bool
@@ -22,7 +22,7 @@ from .parting import equal_alone
 from .scoring import check_ng
 from .sourcing import AS_IT_IS, SourceOptions, for_model, loaded
 from .talk import SILENT, Talk
-from .taught import taught_model
+from .taught import kept_apart, taught_model
 
 __all__ = ["calibrate", "calibrated_plain"]
 
@@ -65,7 +65,8 @@ def calibrate(
         check_ng(sourcing.ng, model.class_names, str(model_path))
         model = dataclasses.replace(model, ng=sourcing.ng)
     if source is None:
-        kept, left_out = _again(model, model_path), 0
+        kept = kept_apart(model)
+        left_out = 0 if model.calibration is None else len(model.calibration.kept) - len(kept)
     else:
         kept, left_out = _new(model, source, sourcing, talk)
     before = None if source is not None or model.calibration is None else model.calibration.asked
@@ -87,16 +88,16 @@ def calibrated_plain(model: Model, calibration: Calibration) -> dict[str, Any]:
     asked, kept = calibration.asked, calibration.kept
     needed = math.ceil(1 / asked.false_alarm - 1e-9) - 1
     classes = {}
-    for number, name in enumerate(kept.class_names):
-        of_class = kept.labels == number
+    names = np.array(kept.class_names, np.object_)[kept.labels]
+    for name in dict.fromkeys([*kept.class_names, *model.known.embeddings.class_names]):
+        of_class = names == name
         count = len(np.unique(kept.groups[of_class]))
-        if of_class.any():
-            classes[name] = {
-                "images": int(of_class.sum()),
-                "independent": count,
-                "promised": count >= needed,
-                "threshold": calibration.class_thresholds.get(name),
-            }
+        classes[name] = {
+            "images": int(of_class.sum()),
+            "independent": count,
+            "promised": count >= needed,
+            "threshold": calibration.class_thresholds.get(name),
+        }
     return {
         "source": kept.source,
         "images": len(kept),
@@ -193,29 +194,6 @@ def _used(
         named = [bytes(name) in groups for name in digests_of_names(images.group_names)]
         by_group |= np.array(named, np.bool_)[images.groups]
     return used | by_group
-
-
-def _again(model: Model, path: Path) -> Kept:
-    """Return the images of the last calibration, but for such as were taught since."""
-    if model.calibration is None:
-        raise UsageError(
-            f"{shown(path)}: holds no calibration images yet; name a SOURCE of images that it never saw"
-        )
-    kept = model.calibration.kept
-    taught = set(map(bytes, model.known.digests))
-    rows = np.array([bytes(digest) not in taught for digest in kept.digests], np.bool_)
-    if not rows.any():
-        raise DataError(
-            f"{shown(path)}: all its calibration images were taught since; name a SOURCE of others"
-        )
-    return dataclasses.replace(
-        kept,
-        vectors=kept.vectors[rows],
-        statistics=kept.statistics[rows],
-        labels=kept.labels[rows],
-        groups=kept.groups[rows],
-        digests=kept.digests[rows],
-    )
 
 
 def _cautions(calibration: Calibration) -> list[str]:

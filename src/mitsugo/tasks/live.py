@@ -1,4 +1,4 @@
-"""A model that answers while its gallery is taught: one snapshot an answer, every change on the disk first."""
+"""A model that answers while its gallery is taught: one snapshot an answer, changes on the disk first."""
 
 import dataclasses
 import threading
@@ -21,13 +21,13 @@ from .sourcing import AS_IT_IS, for_model, loaded
 from .talk import SILENT, Talk
 from .taught import opened_gallery
 
-__all__ = ["Live", "Refused", "Snapshot", "Told"]
+__all__ = ["Live", "RefusedError", "Snapshot", "Told"]
 
 UPLOADED: Final = "uploaded"
 """What stands in the gallery as the source of an image that came in without a file."""
 
 
-class Refused(StoreError):
+class RefusedError(StoreError):
     """A change that would make golden images wrong; `found` says which."""
 
     def __init__(self, why: str, found: dict[str, Any]) -> None:
@@ -140,7 +140,7 @@ class Live:
             dry: look what the gate finds, and teach nothing.
 
         Raises:
-            Refused: golden images would become wrong.
+            RefusedError: golden images would become wrong.
             StoreError, DataError, UsageError: images that cannot be taught.
         """
         with self._changing:
@@ -167,10 +167,10 @@ class Live:
     def feedback(
         self, pixels: NDArray[np.uint8], name: str, told: Told, *, right: bool, teach: bool
     ) -> dict[str, Any]:
-        """Keep what a person says of the verdict on an image, and teach the image with it where that is asked.
+        """Keep what a person says of the verdict on an image, and teach the image where that is asked.
 
         Raises:
-            Refused: golden images would become wrong.
+            RefusedError: golden images would become wrong.
             StoreError, DataError, UsageError: an image that cannot be taught.
         """
         with self._changing:
@@ -236,7 +236,7 @@ class Live:
             return None
         found = self.golden.found(model, self._store.rows(), rows, {told.label: ng} | self._store.ng())
         if not dry and not told.accept and (why := refusal(found)) is not None:
-            raise Refused(why, found)
+            raise RefusedError(why, found)
         return found
 
     def _state(self) -> dict[str, Any]:

@@ -40,14 +40,16 @@ def lot_of(model: Model, verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 
 def _escapes(model: Model) -> dict[str, Any] | None:
-    """Return the upper bound on escapes: what was promised, or what the calibration images show."""
+    """Return the upper bound on escapes: what was promised, or what the calibration images show.
+
+    None where no threshold between OK and NG was set, or it was set for another gallery, as nothing is known.
+    """
     found = None if model.calibration is None else model.calibration.inspecting
-    if found is None or model.calibration is None:
+    if found is None or model.calibration is None or model.stale:
         return None
-    promised = found.promised is not None and not model.stale
     return {
         "upper": found.promised if found.promised is not None else found.escaping.upper,
-        "promised": promised,
+        "promised": found.promised is not None,
         "confidence": model.calibration.asked.confidence if found.promised is not None else 0.95,
         "independent_ng": found.escaping.n,
     }

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ModelError
+from ..errors import DataError, ModelError, UsageError
 from ..gallery import Store, opened
 from ..model.bundle import Model
 from ..model.thresholds import calibrated
-from ..values import VALIDATION, Gates, Seen
+from ..values import VALIDATION, Gates, Kept, Seen
 from .models import bundle_path, loaded_model
 
-__all__ = ["folded", "gallery_path", "opened_gallery", "taught_model"]
+__all__ = ["folded", "gallery_path", "kept_apart", "opened_gallery", "taught_model"]
 
 
 def gallery_path(path: Path) -> Path:
@@ -61,7 +61,11 @@ def taught_model(path: str | Path, device: str | None = None) -> Model:
 
 
 def folded(model: Model) -> Model:
-    """Return a model whose own gallery holds what was taught; its thresholds are scored again."""
+    """Return a model whose own gallery holds what was taught; its thresholds are scored again.
+
+    Raises:
+        DataError: all its calibration images were taught.
+    """
     taught, known, gates = model.taught, model.known, model.gates
     if taught is None or gates is None or model.seen is None:
         return model
@@ -96,5 +100,25 @@ def folded(model: Model) -> Model:
     )
     if model.calibration is None:
         return whole
-    again = calibrated(whole.known, model.calibration.kept, model.calibration.asked, whole.state)
+    again = calibrated(whole.known, kept_apart(model), model.calibration.asked, whole.state)
     return dataclasses.replace(whole, calibration=again)
+
+
+def kept_apart(model: Model) -> Kept:
+    """Return a model's calibration images, but for such as were taught since, and all of a group with one.
+
+    Raises:
+        UsageError: it holds none.
+        DataError: none is left.
+    """
+    if model.calibration is None:
+        raise UsageError(
+            "the model holds no calibration images yet; name a SOURCE of images that it never saw"
+        )
+    kept = model.calibration.kept.apart_from(model.known.digests)
+    if kept is None:
+        raise DataError(
+            "all calibration images of the model were taught since: mitsugo calibrate MODEL SOURCE sets the "
+            "thresholds from others"
+        )
+    return kept

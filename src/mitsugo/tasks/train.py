@@ -310,10 +310,12 @@ def _interrupted(number: int, run: _Run, position: Position) -> Interrupted:
 def _opening(source: str, plan: Plan, ground: Ground) -> str:
     channels, height, width = ground.images.image_shape
     apart = len(ground.split.calibration)
+    epochs = f"{ground.recipe.epochs} {'epoch' if ground.recipe.epochs == 1 else 'epochs'}"
+    threads = f"{plan.threads} {'thread' if plan.threads == 1 else 'threads'}"
     return (
         f"{plan.recipe.name} on {shown(source)}: {len(ground.split.train):,} training and "
         f"{len(ground.split.test):,} test images of {width}x{height}x{channels}, "
         f"{f'{apart:,} kept apart to calibrate on, ' if apart else ''}"
-        f"{len(ground.images.class_names)} classes; {ground.recipe.epochs} epochs, seed {plan.seed}, "
-        f"{plan.device}, {plan.threads} threads"
+        f"{len(ground.images.class_names)} classes; {epochs}, seed {plan.seed}, "
+        f"{plan.device}, {threads}"
     )

@@ -13,7 +13,7 @@ from .intake import Framing, Intake
 from .pixels import LazyPixels, Pixels, digests_of, digests_of_names, picked
 from .scores import ClassScore, Gap, Inspection, LearningPoint, Rate, Score, Scores
 from .taught import Taught
-from .verdicts import UNKNOWN, Likeness, Neighbor, Verdict
+from .verdicts import UNKNOWN, Caution, Likeness, Neighbor, Verdict
 
 __all__ = [
     "CALIBRATION",
@@ -23,6 +23,7 @@ __all__ = [
     "VALIDATION",
     "Asked",
     "Calibration",
+    "Caution",
     "ClassScore",
     "Embeddings",
     "Epoch",

@@ -1,6 +1,7 @@
 """The images that thresholds came from, what was asked, and what was decided by them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from .frozen import freeze
 from .scores import Rate
 
 __all__ = ["Asked", "Calibration", "Inspecting", "Kept"]
+
+HIGHEST: Final = 1 + 1e-9
+"""An NG score is 1 at most; a threshold above it calls nothing NG."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,9 @@ class Inspecting:
             decided, which promises nothing.
         cost: the mean cost of a calibration image at this threshold, weighed by the NG share; None where
             costs did not decide.
+
+    Raises:
+        DataError: a threshold, a promise or a cost that cannot be.
     """
 
     threshold: float
@@ -77,6 +84,14 @@ class Inspecting:
     escaping: Rate
     promised: float | None = None
     cost: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= HIGHEST:
+            raise DataError(f"a threshold of {self.threshold} between OK and NG: expected 0 to {HIGHEST}")
+        if self.promised is not None and not 0 < self.promised <= 1:
+            raise DataError(f"a promised share of {self.promised}: expected more than 0 and at most 1")
+        if self.cost is not None and not 0 <= self.cost < np.inf:
+            raise DataError(f"a cost of {self.cost}: expected a finite number of 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,10 +123,30 @@ class Kept:
             raise DataError(f"{n} calibration images with parts of shapes {found}; expected one row of each")
         if not 0 <= self.labels.min() <= self.labels.max() < len(self.class_names):
             raise DataError("a calibration image has a label that is no class")
+        if len(set(self.class_names)) != len(self.class_names):
+            raise DataError("two classes of the calibration images have the same name")
+        if not (np.isfinite(self.vectors).all() and np.isfinite(self.statistics).all()):
+            raise DataError("an embedding of a calibration image is not finite")
         freeze(self)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def apart_from(self, digests: NDArray[np.uint64]) -> "Kept | None":
+        """Return those of other pixels, and of no group with an image of these; None where none is left."""
+        there = set(map(bytes, digests))
+        used = np.array([bytes(digest) in there for digest in self.digests], np.bool_)
+        rows = ~np.isin(self.groups, self.groups[used])
+        if not rows.any():
+            return None
+        return replace(
+            self,
+            vectors=self.vectors[rows],
+            statistics=self.statistics[rows],
+            labels=self.labels[rows],
+            groups=self.groups[rows],
+            digests=self.digests[rows],
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,6 +164,10 @@ class Calibration:
         class_thresholds: where each class has its own promise: its threshold, by its name.
         inspecting: the threshold between OK and NG; None where no class is NG, or none was asked for.
         state: of the gallery that they were scored against; of another gallery they are stale.
+        fingerprint: of the model whose embeddings were scored.
+
+    Raises:
+        DataError: scores, thresholds or counts that do not fit the images, or are not finite.
     """
 
     asked: Asked
@@ -141,6 +180,7 @@ class Calibration:
     class_thresholds: dict[str, float]
     inspecting: Inspecting | None
     state: str
+    fingerprint: str
 
     def __post_init__(self) -> None:
         n = len(self.kept)
@@ -148,4 +188,14 @@ class Calibration:
             raise DataError(f"{n} calibration images, but another number of scores")
         if not (np.isfinite(self.strangeness).all() and not np.isnan(self.own).any()):
             raise DataError("a calibration score is not finite")
+        if self.units != (units := len(np.unique(self.kept.groups))):
+            raise DataError(f"{self.units} independent calibration images are claimed, but there are {units}")
+        strange = set(self.class_thresholds) - set(self.kept.class_names)
+        if strange:
+            raise DataError(f"a threshold for class {min(strange)!r}, of which there is no calibration image")
+        for limit in (self.threshold, *self.class_thresholds.values()):
+            if not 0 <= limit < np.inf:
+                raise DataError(f"a threshold of {limit}: expected a finite number of 0 or more")
+        if not 0 < self.promised <= 1:
+            raise DataError(f"a promised share of {self.promised}: expected more than 0 and at most 1")
         freeze(self)

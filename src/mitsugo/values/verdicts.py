@@ -3,10 +3,33 @@
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-__all__ = ["UNKNOWN", "Likeness", "Neighbor", "Verdict"]
+__all__ = ["UNKNOWN", "Caution", "Likeness", "Neighbor", "Verdict"]
 
 UNKNOWN: Final = "unknown"
 """What stands in place of a class where an image is like none."""
+
+
+class Caution(str):
+    """A warning in English words that also says which one it is, so that a page can have it in others.
+
+    Args:
+        words: the warning.
+        key: which one it is.
+        values: what stands in it.
+    """
+
+    __slots__ = ("key", "values")
+    key: str
+    values: dict[str, object]
+
+    def __new__(cls, words: str, key: str, **values: object) -> "Caution":  # noqa: PYI034, D102
+        caution = super().__new__(cls, words)
+        caution.key, caution.values = key, values
+        return caution
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str, str], dict[str, object]]:
+        """Let it be copied."""
+        return (str(self), self.key), self.values
 
 
 @dataclass(frozen=True, kw_only=True)
