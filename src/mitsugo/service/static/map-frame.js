@@ -23,6 +23,7 @@
   const look = ({ colors, ground, ink }) => {
     document.documentElement.style.setProperty("--ground", ground);
     document.body.style.color = ink;
+    document.body.style.backgroundColor = ground;
     const own = colors.length === 1 ? colors[0] : colors;
     return { pointColor: own, pointColorHover: rgba(ink), pointColorActive: rgba(ink), backgroundColor: rgba(ground) };
   };
