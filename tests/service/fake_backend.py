@@ -414,10 +414,18 @@ class Handler(BaseHTTPRequestHandler):
         self.send(200, f"{KINDS[file.suffix]}; charset=utf-8", file.read_bytes(), **headers)
 
 
+class Server(ThreadingHTTPServer):
+    """A server to whom a browser that leaves early is no error."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def serving(fake: Fake, port: int = 0) -> ThreadingHTTPServer:
     """Return a server of this fake; the caller runs and closes it."""
     handler = type("FakeHandler", (Handler,), {"fake": fake})
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server = Server(("127.0.0.1", port), handler)
     server.daemon_threads = True
     return server
 

@@ -6,11 +6,14 @@ import json
 import math
 import shutil
 import threading
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from PIL import Image
+
+from mitsugo.report.palette import class_colors
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -584,22 +587,31 @@ def test_nothing_is_wider_than_the_screen_and_every_button_fits_a_glove(visit, s
         assert len(sizes) <= 3, (tab, sizes)
 
 
+@pytest.mark.parametrize("ground", ["light", "dark"])
+def test_a_class_has_the_colour_that_it_has_in_the_report(visit, ground):
+    page = visit().page
+    colours = f"import('/static/colors.js').then((m) => m.classColors(30, {str(ground == 'dark').lower()}))"
+    assert page.evaluate(colours) == list(class_colors(30, ground))
+
+
 # ---- the map's time a frame
 
 
-def main_thread_times(trace: bytes) -> tuple[float, int]:
-    """Return the milliseconds of processor time a frame in the thread that draws the map, and the frames."""
-    events = json.loads(trace)["traceEvents"]
-    frames: dict[tuple[int, int], list[float]] = {}
-    tasks: dict[tuple[int, int], float] = {}
-    for event in events:
+def main_thread_times(trace: bytes) -> tuple[float, float, int]:
+    """Return the milliseconds of all tasks and of scripts alone, and the frames, of the thread of the map.
+
+    Processor time and not time on the clock: without a graphics card the points are painted by other threads
+    of the same processor, for which a frame then waits.
+    """
+    frames: Counter[tuple[int, int]] = Counter()
+    spent: dict[str, Counter[tuple[int, int]]] = {"RunTask": Counter(), "FunctionCall": Counter()}
+    for event in json.loads(trace)["traceEvents"]:
         thread = (event["pid"], event["tid"])
-        if event["name"] == "FireAnimationFrame":
-            frames.setdefault(thread, []).append(event.get("tdur", event.get("dur", 0)) / 1000)
-        elif event["name"] == "RunTask":
-            tasks[thread] = tasks.get(thread, 0) + event.get("tdur", event.get("dur", 0)) / 1000
-    busiest = max(frames, key=lambda thread: len(frames[thread]))
-    return tasks[busiest] / len(frames[busiest]), len(frames[busiest])
+        frames[thread] += event["name"] == "FireAnimationFrame"
+        if event["name"] in spent:
+            spent[event["name"]][thread] += event.get("tdur", event.get("dur", 0)) / 1000
+    drawing = frames.most_common(1)[0][0]
+    return spent["RunTask"][drawing], spent["FunctionCall"][drawing], frames[drawing]
 
 
 def test_panning_60000_points_takes_4_ms_a_frame_of_the_main_thread_or_less(visit, browser):
@@ -609,14 +621,17 @@ def test_panning_60000_points_takes_4_ms_a_frame_of_the_main_thread_or_less(visi
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
-    browser.start_tracing(
-        page=page, categories=["devtools.timeline", "disabled-by-default-devtools.timeline"]
-    )
-    for step in range(120):
+    moves = 120
+    kinds = ["devtools.timeline", "disabled-by-default-devtools.timeline"]
+    browser.start_tracing(page=page, categories=kinds)
+    for step in range(moves):
         page.mouse.move(x + 60 * math.sin(step / 8), y + 40 * math.sin(step / 5))
-    trace = browser.stop_tracing()
+    tasks, scripts, frames = main_thread_times(browser.stop_tracing())
     page.mouse.up()
-    time, frames = main_thread_times(trace)
-    print(f"{time:.2f} ms of the main thread a frame, over {frames} frames of 60,000 points")  # noqa: T201
-    assert frames > 20
-    assert time <= 4
+    print(  # noqa: T201
+        f"60,000 points: {tasks / frames:.2f} ms of the main thread a frame (n = {frames}), "
+        f"of scripts {scripts / moves:.2f} ms a move (n = {moves})"
+    )
+    assert frames >= moves
+    assert tasks / frames <= 4
+    assert scripts / moves <= 4
