@@ -27,7 +27,7 @@ POLICY = (
 )
 FRAME_POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'self'"
+    "form-action 'none'; frame-ancestors 'self'; sandbox allow-scripts"
 )
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".json": "application/json"}
 MODEL = "a1b2c3d4" * 8
@@ -410,7 +410,17 @@ class Handler(BaseHTTPRequestHandler):
             raise RefusalError(404, "no such route")
         if not file.is_file():
             raise RefusalError(404, "no such file")
-        headers = {"Content-Security-Policy": policy, "Cross-Origin-Resource-Policy": sharing}
+        if sharing == "same-origin" and "token=fake" not in self.headers.get("Cookie", "") and path != "/":
+            raise RefusalError(401, "no token")  # the frame's page has the cookie, its scripts have not
+        headers = {
+            "Content-Security-Policy": policy,
+            "Cross-Origin-Resource-Policy": sharing,
+            "X-Frame-Options": "SAMEORIGIN" if path == "/map-frame" else "DENY",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Permissions-Policy": "camera=(self), microphone=()",
+        }
+        if path == "/":
+            headers["Set-Cookie"] = "token=fake; HttpOnly; SameSite=Strict; Path=/"
         self.send(200, f"{KINDS[file.suffix]}; charset=utf-8", file.read_bytes(), **headers)
 
 
