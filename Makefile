@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 # CUDA or another build of torch: make demo CONSTRAINTS=
 CONSTRAINTS ?= -c constraints.txt
 
-.PHONY: demo test test-slow check clean help
+.PHONY: demo test test-slow test-browser check clean help
 
 help:
 	@echo "make demo       set up, train the article's experiment on MNIST, write runs/article/report.html"
 	@echo "make test       set up, run the whole everyday suite with the style, type, import and doc checks"
 	@echo "make test-slow  the heavier proofs: kill loops, long runs"
+	@echo "make test-browser  the service's page in a real Chromium, which must be installed"
 	@echo "make clean      remove the virtual environment and the caches, never runs/"
 
 demo: $(VENV)/.installed
@@ -24,6 +25,10 @@ test: $(VENV)/.installed-dev
 test-slow: $(VENV)/.installed-dev
 	@echo "test-slow: kill loops and long runs"
 	$(BIN)/python -m pytest -m slow
+
+test-browser: $(VENV)/.installed-dev
+	@echo "test-browser: the page from end to end, in the Chromium of this machine"
+	$(BIN)/python -m pytest -m browser
 
 $(VENV)/bin/python:
 	@echo "set-up: making the virtual environment $(VENV)"

@@ -21,13 +21,13 @@ from PIL import Image, UnidentifiedImageError
 STATIC = Path(__file__).parents[2] / "src/mitsugo/service/static"
 VENDOR = Path(__file__).parents[2] / "src/mitsugo/report/assets"
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    "frame-src 'self'; media-src 'self' blob:; font-src 'self'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; frame-src 'self'; media-src 'self' blob:; font-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 FRAME_POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'self'"
+    "form-action 'none'; frame-ancestors 'self'; sandbox allow-scripts"
 )
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".json": "application/json"}
 MODEL = "a1b2c3d4" * 8
@@ -35,7 +35,7 @@ COLOURS = {"good": (40, 160, 70), "scratch": (190, 50, 40), "stain": (60, 80, 19
 GOLDEN = 200
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """An answer that is a problem."""
 
     def __init__(self, status: int, detail: str, **headers: str) -> None:
@@ -125,11 +125,11 @@ class Fake:
         for name, content in images:
             mean_colour(content)
             if any(one["content"] == content and one["label"] == label for one in self.taught):
-                raise Refusal(409, f"{name}: the class holds this very image already")
+                raise RefusalError(409, f"{name}: the class holds this very image already")
         found = self.found(label)
         dry = fields.get("dry_run") == "true"
         if found and found["broken"] and not dry and fields.get("accept") != "true":
-            raise Refusal(409, f"{len(found['broken'])} of {GOLDEN} golden images would become wrong")
+            raise RefusalError(409, f"{len(found['broken'])} of {GOLDEN} golden images would become wrong")
         batch = None
         if not dry:
             self.classes[label] = ng
@@ -163,7 +163,7 @@ class Fake:
         names, label = wanted.get("names", []), wanted.get("label")
         gone = [one for one in self.taught if one["image"] in names or one["label"] == label]
         if not gone:
-            raise Refusal(404, "no taught image has this name")
+            raise RefusalError(404, "no taught image has this name")
         self.taught = [one for one in self.taught if one not in gone]
         classes = sorted({one["label"] for one in gone})
         batch = self.write("remove", {}, images=len(gone), classes=classes, rows=gone)
@@ -174,7 +174,7 @@ class Fake:
         if wanted["batch"] is not None:
             standing = [one for one in standing if one["number"] == wanted["batch"]]
         if not standing:
-            raise Refusal(409, "nothing is left to take back")
+            raise RefusalError(409, "nothing is left to take back")
         entry = standing[-1]
         rows = self.removed[entry["number"]]
         if entry["kind"] == "add":
@@ -201,7 +201,7 @@ class Fake:
     def map(self) -> dict[str, Any]:
         if self.map_waits:
             self.map_waits -= 1
-            raise Refusal(503, "the map is still computed", **{"Retry-After": "1"})
+            raise RefusalError(503, "the map is still computed", **{"Retry-After": "1"})
         chance = random.Random(0)
         names = list(self.classes)
         kinds = [place % len(names) for place in range(self.points)]
@@ -246,7 +246,7 @@ def mean_colour(content: bytes) -> tuple[float, ...]:
         with Image.open(io.BytesIO(content)) as image:
             pixel = image.convert("RGB").resize((1, 1)).getpixel((0, 0))
     except UnidentifiedImageError:
-        raise Refusal(415, "cannot identify the image") from None
+        raise RefusalError(415, "cannot identify the image") from None
     assert isinstance(pixel, tuple)
     return pixel
 
@@ -267,7 +267,7 @@ def likeness(label: str, scaled: float) -> dict[str, Any]:
 def drawn(row: int) -> bytes:
     """Return a picture of a part: a plate with a mark, other for each row."""
     if row < 1000 and row % 10 == 4:
-        raise Refusal(404, "there is no picture of this row")
+        raise RefusalError(404, "there is no picture of this row")
     colour = list(COLOURS.values())[row // 10 % 3]
     chance = random.Random(row)
     image = Image.new("RGB", (96, 96), (150, 155, 160))
@@ -328,7 +328,7 @@ class Handler(BaseHTTPRequestHandler):
             with self.fake.lock:
                 self.note(path)
                 self.answer(path, body)
-        except Refusal as refusal:
+        except RefusalError as refusal:
             told = {
                 "type": "about:blank", "title": "problem", "status": refusal.status, "detail": refusal.detail,
                 "request_id": f"fake-{self.fake.requests:04}",
@@ -336,7 +336,7 @@ class Handler(BaseHTTPRequestHandler):
             content = json.dumps(told).encode()
             self.send(refusal.status, "application/problem+json", content, **refusal.headers)
 
-    do_GET = do_POST = do_DELETE = handle_method
+    do_GET = do_POST = do_DELETE = handle_method  # noqa: N815 - named by http.server
 
     def note(self, path: str) -> None:
         fake = self.fake
@@ -344,11 +344,11 @@ class Handler(BaseHTTPRequestHandler):
         key, sent = self.headers.get("Idempotency-Key", ""), self.headers.get("X-Requested-With", "")
         fake.seen.append((self.command, path, key, sent))
         if self.command != "GET" and sent != "mitsugo":
-            raise Refusal(403, "X-Requested-With is missing")
+            raise RefusalError(403, "X-Requested-With is missing")
         for failure in fake.failures:
             if failure[0] == path:
                 fake.failures.remove(failure)
-                raise Refusal(failure[1], "this was asked for by a test")
+                raise RefusalError(failure[1], "this was asked for by a test")
 
     def answer(self, path: str, body: bytes) -> None:
         if self.command == "GET":
@@ -375,15 +375,17 @@ class Handler(BaseHTTPRequestHandler):
             return 201, fake.teach(images, fields)
         if path == "/v1/feedback":
             return 201, fake.feedback(images, fields)
-        raise Refusal(404, "no such route")
+        raise RefusalError(404, "no such route")
 
     def get(self, path: str) -> None:
         fake = self.fake
         routes = {
-            "/v1/map": fake.map, "/v1/counts": fake.counts, "/v1/model": fake.about,
+            "/v1/map": fake.map,
+            "/v1/counts": fake.counts,
+            "/v1/model": fake.about,
             "/v1/gallery": fake.gallery,
             "/v1/log": lambda: {**fake.head(), "entries": fake.entries[::-1][: self.limit()]},
-        }  # fmt: skip
+        }
         if path in routes:
             return self.send_json(200, routes[path]())
         if path.startswith("/v1/pictures/"):
@@ -405,17 +407,35 @@ class Handler(BaseHTTPRequestHandler):
         elif path.startswith("/static/"):
             file, sharing = STATIC / path.removeprefix("/static/"), "cross-origin"
         else:
-            raise Refusal(404, "no such route")
+            raise RefusalError(404, "no such route")
         if not file.is_file():
-            raise Refusal(404, "no such file")
-        headers = {"Content-Security-Policy": policy, "Cross-Origin-Resource-Policy": sharing}
+            raise RefusalError(404, "no such file")
+        if sharing == "same-origin" and "token=fake" not in self.headers.get("Cookie", "") and path != "/":
+            raise RefusalError(401, "no token")  # the frame's page has the cookie, its scripts have not
+        headers = {
+            "Content-Security-Policy": policy,
+            "Cross-Origin-Resource-Policy": sharing,
+            "X-Frame-Options": "SAMEORIGIN" if path == "/map-frame" else "DENY",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Permissions-Policy": "camera=(self), microphone=()",
+        }
+        if path == "/":
+            headers["Set-Cookie"] = "token=fake; HttpOnly; SameSite=Strict; Path=/"
         self.send(200, f"{KINDS[file.suffix]}; charset=utf-8", file.read_bytes(), **headers)
+
+
+class Server(ThreadingHTTPServer):
+    """A server to whom a browser that leaves early is no error."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def serving(fake: Fake, port: int = 0) -> ThreadingHTTPServer:
     """Return a server of this fake; the caller runs and closes it."""
     handler = type("FakeHandler", (Handler,), {"fake": fake})
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server = Server(("127.0.0.1", port), handler)
     server.daemon_threads = True
     return server
 

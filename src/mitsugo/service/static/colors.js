@@ -7,7 +7,13 @@ const SHARE = 0.45; // how far a colour that comes again is moved
 
 const numbers = (color) => [1, 3, 5].map((place) => parseInt(color.slice(place, place + 2), 16));
 
-const mixed = (one, other, share) => "#" + one.map((part, index) => Math.round(part + (other[index] - part) * share).toString(16).padStart(2, "0")).join("");
+// Half way goes to the even number, as in the report.
+const rounded = (value) => (value % 1 === 0.5 ? 2 * Math.round(value / 2) : Math.round(value));
+
+const mixed = (one, other, share) => {
+  const parts = one.map((part, index) => rounded(part + (other[index] - part) * share));
+  return `#${parts.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
+};
 
 const classColor = (index, dark) => {
   const turn = Math.floor(index / PALETTE.length) % 3;

@@ -32,7 +32,7 @@ const entryOf = (entry) => {
   }, { class: "undo" });
   return make(
     "li",
-    { class: entry.undone === null ? entry.kind : `${entry.kind} undone` },
+    { class: entry.undone === null ? false : "undone" },
     make("span", { class: "small number" }, entry.kind === "feedback" ? "" : `#${entry.number}`),
     when(entry.at),
     make(

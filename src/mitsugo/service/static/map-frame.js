@@ -20,11 +20,53 @@
     return [red / 255, green / 255, blue / 255, 1];
   };
 
-  const look = ({ colors, ground, ink }) => {
-    document.documentElement.style.setProperty("--ground", ground);
+  const look = ({ colors, ground: color, ink }) => {
+    document.documentElement.style.setProperty("--ground", color);
     document.body.style.color = ink;
+    document.body.style.backgroundColor = color;
+    ground = rgba(color);
     const own = colors.length === 1 ? colors[0] : colors;
-    return { pointColor: own, pointColorHover: rgba(ink), pointColorActive: rgba(ink), backgroundColor: rgba(ground) };
+    return { pointColor: own, pointColorHover: rgba(ink), pointColorActive: rgba(ink), backgroundColor: ground };
+  };
+
+  // The library draws on a canvas of its own and copies it for every frame, for which a page without a graphics card
+  // waits until all points are painted. It takes any renderer of this shape, and this one draws where it is seen.
+  const EXTENSIONS = ["OES_texture_float", "OES_element_index_uint", "WEBGL_color_buffer_float", "EXT_float_blend"];
+  let ground = [1, 1, 1, 1];
+
+  const createRenderer = (canvas) => {
+    const gl = canvas.getContext("webgl", { antialias: true, alpha: false });
+    const regl = globalThis.createREGL({ gl, extensions: EXTENSIONS.filter((name) => gl.getExtension(name)) });
+    const callbacks = new Set();
+    const loop = regl.frame(() => {
+      for (const callback of callbacks) callback();
+    });
+    let destroyed = false;
+    return {
+      canvas,
+      regl,
+      gamma: 1,
+      isSupported: true,
+      get isDestroyed() {
+        return destroyed;
+      },
+      render: (draw) => {
+        regl.poll();
+        regl.clear({ color: ground, depth: 1 });
+        draw();
+      },
+      resize: () => {}, // the canvas is the plot's own, which sizes it
+      refresh: () => regl.poll(),
+      onFrame: (callback) => {
+        callbacks.add(callback);
+        return () => callbacks.delete(callback);
+      },
+      destroy: () => {
+        destroyed = true;
+        loop.cancel();
+        regl.destroy();
+      },
+    };
   };
 
   const pointSize = (count) => (count > 20000 ? 3 : count > 4000 ? 4 : count > 800 ? 6 : 9);
@@ -32,6 +74,7 @@
   const make = (news) => {
     plot = globalThis.createScatterplot.default({
       canvas: part("canvas"),
+      renderer: createRenderer(part("canvas")),
       pointSize: pointSize(points.x.length),
       pointOutlineWidth: 2,
       opacity: 0.8,

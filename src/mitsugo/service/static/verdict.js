@@ -103,8 +103,9 @@ const side = (likeness, key, revision) => {
       sign && make("span", { class: `sign ${kind}` }, sign),
       " ",
       make("span", { class: "name", words: likeness.label }),
+      " ",
+      make("span", { class: "small", say: ["verdict.usual", { times: likeness.scaled.toPrecision(2) }] }),
     ),
-    make("p", { class: "small", say: ["verdict.usual", { times: likeness.scaled.toPrecision(2) }] }),
     make("ol", { class: "near" }, likeness.exemplars.slice(0, SHOWN).map((one) => near(one, revision))),
   );
 };
