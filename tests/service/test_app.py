@@ -11,6 +11,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from mitsugo.data.images import encode_png, read_image
+from mitsugo.errors import ResourceError
+from mitsugo.service import sights
 from mitsugo.service.answering import Busy
 from mitsugo.service.app import Options, create_app
 from mitsugo.tasks.calibrate import calibrate
@@ -256,6 +258,21 @@ def test_who_comes_while_too_many_wait_is_told_to_come_again(client, stains, mon
     monkeypatch.setattr(parts.answers, "verdicts", full)
     answer = client.post("/v1/classify", files=images_of(stains[:1]))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_a_map_that_cannot_be_computed_is_told(service, stains, monkeypatch):
+    def failing(vectors, *, flatten):
+        raise ResourceError("the map could not be computed")
+
+    monkeypatch.setattr(sights, "mapped", failing)
+    client = service()
+    end = time.monotonic() + 60
+    while "Retry-After" in client.get("/v1/map").headers and time.monotonic() < end:
+        time.sleep(0.02)
+    for answer in (client.get("/v1/map"), client.post("/v1/map", files=images_of(stains[:1]))):
+        assert answer.status_code == 503
+        assert "Retry-After" not in answer.headers
+        assert "the map could not be computed; start the service again" in answer.json()["detail"]
 
 
 def test_pictures_and_the_map(service, stains, line):

@@ -1,5 +1,7 @@
 """Laid flat elsewhere is as laid flat here."""
 
+import multiprocessing
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,18 @@ from mitsugo.service.flattening import laid_flat
 def test_it_is_the_same_to_the_bit():
     vectors = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
     assert np.array_equal(laid_flat(vectors, 3), flatten(vectors, 3))
+
+
+def test_its_process_ends_with_whoever_asked():
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=flattening._work, args=(theirs,))
+    process.start()
+    theirs.close()
+    many = np.random.default_rng(0).normal(size=(20_000, 8)).astype(np.float32)
+    ours.send_bytes(flattening.HEADER.pack(*many.shape, 0) + many.tobytes())
+    ours.close()
+    process.join(30)
+    assert process.exitcode == 1
 
 
 def broken(pipe):

@@ -90,6 +90,15 @@ def test_of_many_rows_the_screen_finds_the_same(dimension, clustered):
     assert np.array_equal(one.distances[0], found.distances[7])
 
 
+def test_a_class_without_rows_among_many_has_no_neighbours():
+    gallery = normal(module.MANY, module.NARROW, 0)
+    labels = np.where(np.arange(len(gallery)) % 2, 2, 0)
+    found = nearest_of_each(gallery[:3], classed(gallery, labels, 3), 2)
+    assert (found.indices[:, 1] == -1).all()
+    assert np.isinf(found.distances[:, 1]).all()
+    assert found.indices[[0, 1, 2], [0, 2, 0], 0].tolist() == [0, 1, 2]
+
+
 def test_many_copies_are_found_by_their_index():
     gallery = np.zeros((3000, 2), np.float32)
     gallery[1500:] = 1
@@ -144,3 +153,9 @@ def test_queries_that_cannot_be_searched_for_are_refused():
     ):
         with pytest.raises(error, match=message):
             unwrap(nearest_of_each)(queries, ready, k)
+
+
+def test_distances_beyond_float32_are_refused():
+    gallery = np.array([[3e38], [0]], np.float32)
+    with pytest.raises(DataError, match="farther apart than float32 can tell"):
+        nearest_of_each(np.array([[-3e38]], np.float32), classed(gallery, np.array([0, 1]), 2), 1)

@@ -1,4 +1,4 @@
-"""Requests are gathered: while one batch is answered the next waits, and they go through the network together.
+"""Requests are gathered: while one batch is answered the next waits; they go through the network together.
 
 One thread answers, so the network and the gallery are never asked twice at once; who comes while too many
 wait is told to come again.

@@ -120,6 +120,8 @@ async def _running(parts: Parts) -> AsyncIterator[None]:
         yield
     finally:
         parts.ready = False
+        if parts.sights is not None:
+            parts.sights.close()
         answering.cancel()
         await answering
         parts.answers.close()

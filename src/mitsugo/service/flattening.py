@@ -3,7 +3,9 @@
 import contextlib
 import multiprocessing
 import os
+import signal
 import struct
+import threading
 from multiprocessing.connection import Connection
 from typing import Final
 
@@ -41,14 +43,26 @@ def laid_flat(vectors: Vectors, seed: int) -> NDArray[np.float32]:
 
 
 def _work(pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which is for the whole group; the server ends us
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICE)
+    try:
+        content = pipe.recv_bytes()
+    except (EOFError, OSError):  # nobody waits any more
+        return
+    threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
     import torch
 
     from ..report.projection import flatten
 
     torch.set_num_threads(1)
-    content = pipe.recv_bytes()
     n, d, seed = HEADER.unpack_from(content)
     vectors = np.frombuffer(content, np.float32, n * d, HEADER.size).reshape(n, d).copy()
     pipe.send_bytes(flatten(vectors, seed).tobytes())
+
+
+def _end_with(pipe: Connection) -> None:
+    """End this process when the other one has: nobody sends any more, so what can be read is the end."""
+    with contextlib.suppress(OSError):
+        pipe.poll(None)
+    os._exit(1)

@@ -13,8 +13,9 @@ from ..tasks.live import Snapshot
 from .answering import Busy, Image
 from .parts import FormOf, Of, Parts, decoded, form_of, named, pixels_of
 from .problems import Problem
+from .sights import Sights
 
-__all__ = ["router"]
+__all__ = ["router", "with_map"]
 
 router = APIRouter(prefix="/v1", tags=["answers"])
 
@@ -58,9 +59,7 @@ async def neighbors(parts: Of, form: FormOf) -> JSONResponse:
 @router.post("/map", openapi_extra=form_of())
 async def place(parts: Of, form: FormOf) -> JSONResponse:
     """Say where each image lies on the map."""
-    if parts.sights is None or not parts.sights.ready:
-        raise not_yet()
-    sights, images = parts.sights, await decoded(parts, form)
+    sights, images = with_map(parts), await decoded(parts, form)
     snapshot, vectors = await parts.answers.apart(lambda: _embedded(parts, images))
     points = sights.place(vectors)
     results = [{"image": image.name, "point": point} for image, point in zip(images, points, strict=True)]
@@ -72,9 +71,18 @@ def busy() -> Problem:
     return Problem(503, "too many images wait; send this again in a second", headers={"Retry-After": "1"})
 
 
-def not_yet() -> Problem:
-    """Return the problem of a map that is still computed."""
-    return Problem(503, "the map is still being computed; ask again soon", headers={"Retry-After": "5"})
+def with_map(parts: Parts) -> Sights:
+    """Return what knows the map.
+
+    Raises:
+        Problem: it is still computed, or could not be.
+    """
+    sights = parts.sights
+    if sights is None or not sights.ready:
+        raise Problem(503, "the map is still being computed; ask again soon", headers={"Retry-After": "5"})
+    if sights.failure is not None:
+        raise Problem(503, f"{sights.failure}; start the service again")
+    return sights
 
 
 def _embedded(parts: Parts, images: list[Image]) -> tuple[Snapshot, np.ndarray]:

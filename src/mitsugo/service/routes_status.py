@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from .parts import Of, named
-from .routes_answers import not_yet
+from .routes_answers import with_map
 
 __all__ = ["router"]
 
@@ -48,9 +48,7 @@ async def model(parts: Of) -> JSONResponse:
 @router.get("/v1/map")
 async def map_(parts: Of) -> JSONResponse:
     """Return where gallery images lie on the map."""
-    sights, snapshot = parts.sights, parts.live.refreshed()
-    if sights is None or not sights.ready:
-        raise not_yet()
+    sights, snapshot = with_map(parts), parts.live.refreshed()
     return JSONResponse(named(snapshot, await parts.answers.apart(lambda: sights.map(snapshot))))
 
 

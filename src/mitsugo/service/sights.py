@@ -1,5 +1,6 @@
 """What people look at: pictures of gallery images, and the map, computed aside."""
 
+import logging
 import threading
 from collections.abc import Mapping
 from functools import lru_cache
@@ -8,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import MitsugoError
 from ..tasks.exemplars import source_images
 from ..tasks.lessons import thumbnail
 from ..tasks.live import Live, Snapshot
@@ -17,6 +19,7 @@ from .flattening import laid_flat
 
 __all__ = ["Sights"]
 
+LOG = logging.getLogger("mitsugo.service")
 DIGITS: Final = 4
 KEPT: Final = 4096
 
@@ -30,6 +33,8 @@ class Sights:
         self._pixels: Any = None
         self._rows: Mapping[str, int] = {}
         self._map: GalleryMap | None = None
+        self.failure: str | None = None
+        self._closing = False
         self._taught: tuple[int, tuple[bytes, ...]] = (-1, ())
         self._thumbnail = lru_cache(maxsize=KEPT)(self._drawn)
 
@@ -44,9 +49,19 @@ class Sights:
         if images is not None:
             self._rows = {name: row for row, name in enumerate(images.names)}
             self._pixels = images.pixels
-        if len(model.gallery):
-            self._map = mapped(model.gallery.vectors, flatten=laid_flat)
+        try:
+            if len(model.gallery):
+                self._map = mapped(model.gallery.vectors, flatten=laid_flat)
+        except MitsugoError as error:
+            if self._closing:
+                return
+            LOG.warning("%s", error)
+            self.failure = str(error)
         self._ready.set()
+
+    def close(self) -> None:
+        """Let go of a map that is still computed."""
+        self._closing = True
 
     @property
     def ready(self) -> bool:

@@ -205,8 +205,6 @@ def nearest_of_each(
     # what was left out has no distance
     keys[keys >> 32 == _infinite()] = NONE
     indices, distances = _unkeyed(keys)
-    if (np.isinf(distances) & (indices >= 0)).any():
-        raise DataError("two embeddings lie farther apart than float32 can tell; scale the embedding down")
     return ClassNeighbors(indices=indices, distances=distances)
 
 
@@ -260,6 +258,8 @@ def _search(
     ready = asked(ground, queries, gallery.slab.factors.dtype)
     positions, floors = _lowest(ready, gallery, widths, room)
     far = measured(ground, queries, positions)
+    if torch.isinf(far).any():
+        raise DataError("two embeddings lie farther apart than float32 can tell; scale the embedding down")
     rows = gallery.original[positions]
     for one in exclude.T:
         far.masked_fill_(rows == one[:, None], math.inf)

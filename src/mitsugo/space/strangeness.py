@@ -171,7 +171,5 @@ def _places(wanted: Int64[np.ndarray, " q"], rows: Int64[np.ndarray, " m"]) -> N
 def _nearest_at(
     queries: torch.Tensor, gallery: Vectors, place: int, exclude: torch.Tensor | None
 ) -> NDArray[np.float64]:
-    if not len(queries):
-        return np.empty(0)
     found = nearest(queries, torch.from_numpy(np.array(gallery)), place, exclude=exclude)
     return found.distances[:, place - 1].astype(np.float64)

@@ -11,7 +11,6 @@ import { hush, say, text } from "./texts.js";
 const SHOWN = 60; // thumbnails of chosen points
 const CLASSES = 12; // of these, counted
 const REST = 60; // milliseconds that the pointer rests on a point before its picture is fetched
-const AGAIN = 5; // seconds until the next look, where the service does not say
 
 const part = (id) => document.getElementById(id);
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -53,8 +52,8 @@ const load = async () => {
 };
 
 const fail = (problem) => {
-  const seconds = problem.wait || AGAIN;
-  if (problem.status !== 503) return part("map-state").replaceChildren(problemBox(problem, load));
+  const seconds = problem.wait;
+  if (problem.status !== 503 || !seconds) return part("map-state").replaceChildren(problemBox(problem, load));
   part("map-state").replaceChildren(make("p", { class: "busy", say: ["map.computing", { seconds }] }));
   timer = setTimeout(() => opened() === "map" && load(), 1000 * seconds);
 };
