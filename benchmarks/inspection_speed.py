@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -110,8 +111,8 @@ def main() -> None:
             run, lot = make(Path(at), counts[what])
             both: list[tuple[float, float]] = []
             for _ in range(rounds + 1):
-                plain = timed(lambda run=run, lot=lot: decode_and_embed(run, lot))
-                both.append((plain, timed(lambda run=run, lot=lot: inspect(run, [lot], device="cpu"))))
+                plain = timed(partial(decode_and_embed, run, lot))
+                both.append((plain, timed(partial(inspect, run, [lot], device="cpu"))))
             n = len(list(lot.iterdir()))
         plain, whole = (statistics.median(one[side] for one in both[1:]) for side in (0, 1))
         ratio = statistics.median(whole / plain for plain, whole in both[1:])

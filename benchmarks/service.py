@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -168,7 +169,7 @@ def compared(what: str, run: Path, lot: Path, requests: int, rounds: int) -> Non
     """Let both sides answer in turn, and print the medians."""
     bodies = [body_of(path.read_bytes()) for path in sorted(lot.iterdir())]
     bundle = str(run / "model.mitsugo")
-    commands = {
+    commands: dict[str, Callable[[int], list[str]]] = {
         "plain": lambda port: [sys.executable, "-c", PLAIN, bundle, str(port)],
         "mitsugo": lambda port: [
             sys.executable, "-m", "mitsugo", "serve", str(run), "--port", str(port), "--quiet"

@@ -75,11 +75,11 @@ def test_a_source_of_any_name_is_trained_on(tmp_path, tiny, tiny_run, finished_p
     assert scores["weights_sha256"] == tiny_run.summary["weights_sha256"]
 
 
-def test_ten_kills_end_with_the_bits_of_a_run_that_none_befell(tmp_path, kill_again_and_again, long_hash):
+def test_three_kills_end_with_the_bits_of_a_run_that_none_befell(tmp_path, kill_again_and_again, long_hash):
     run = tmp_path / "run"
-    document, finished = kill_again_and_again(run, 10, seed=0)
+    document, finished = kill_again_and_again(run, 3, seed=0)
     assert document["weights_sha256"] == long_hash
-    assert len(finished) > 30, "the kills were to fall while it trained"
+    assert len(finished) > 5, "the kills were to fall while it trained"
     lines = (run / "history.jsonl").read_bytes().splitlines()
     assert [line for line in lines if json.loads(line).get("epoch") in finished] == list(finished.values())
     assert not list(run.glob(".*mitsugo-part"))

@@ -40,7 +40,7 @@ def check_after_a_kill(reopened, row, acknowledged):
     return steps
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_kill_while_images_are_added_removed_and_brought_back_loses_nothing(
     nursery, path, reopened, row, kills
 ):

@@ -202,6 +202,8 @@ def test_the_median_of_the_steps_after_the_first_three(monkeypatch):
     training = assembled(ground_of([16, 16], "article")).training
     assert step_seconds(training, 5) == 3
     assert step_seconds(training, 2) == 1.5
+    assert step_seconds(training, 5, patience=100.0) == 1
+    assert step_seconds(training, 5, patience=121.5) == 1.5
 
 
 @pytest.mark.usefixtures("plain_pictures")
@@ -209,7 +211,7 @@ def test_trying_steps_changes_no_bit_of_a_run(tmp_path, small_options, monkeypat
     hashes = set()
     for number in (0, 1, 30):
 
-        def tried(training, _steps, number=number):
+        def tried(training, _steps, _patience, number=number):
             return step_seconds(training, number) if number else 0.1
 
         monkeypatch.setattr(train_module, "step_seconds", tried)

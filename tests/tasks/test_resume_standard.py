@@ -135,7 +135,7 @@ def ten_milliseconds(monkeypatch):
     """Each step takes a hundredth of a second, whatever the machine is busy with."""
     tried = []
 
-    def seconds(training, steps):
+    def seconds(training, steps, _patience):
         tried.append(steps)
         return 0.01
 

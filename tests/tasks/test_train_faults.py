@@ -69,9 +69,9 @@ class Disk:
 REPLACED = 1 + 3 + 1 + 1 + 5 + 1
 
 
-def fails_everywhere(folder, options, code, expected, *, stays_full):
-    """Train with a fault at the first call, the second, … until none is left to fail; return the calls."""
-    for failing in itertools.count(1):
+def fails_everywhere(folder, options, code, expected, *, stays_full, first=1, step=1):
+    """Train with a fault at the first call, at each later one of a step, until none is left; return the calls."""
+    for failing in itertools.count(first, step):
         run = folder / f"{failing:03d}"
         with pytest.MonkeyPatch.context() as monkeypatch:
             disk = Disk(monkeypatch, run, failing, code, stays_full=stays_full)
@@ -98,8 +98,12 @@ def expected(tiny_run):
 
 
 @pytest.mark.parametrize("stays_full", [False, True])
-def test_a_full_disk_at_any_call_of_a_training(tmp_path, tiny_options, expected, stays_full):
-    calls = fails_everywhere(tmp_path, tiny_options, errno.ENOSPC, expected, stays_full=stays_full)
+@pytest.mark.parametrize(("first", "step"), [(1, 7), (4, 7), pytest.param(1, 1, marks=pytest.mark.slow)])
+def test_a_full_disk_at_any_call_of_a_training(tmp_path, tiny_options, expected, stays_full, first, step):
+    """Every day at two of seven calls, in turn."""
+    calls = fails_everywhere(
+        tmp_path, tiny_options, errno.ENOSPC, expected, stays_full=stays_full, first=first, step=step
+    )
     assert calls.count("replace") == REPLACED
     # three lines of the history and two of the table are added
     assert calls.count("fsync") == 2 * REPLACED + 3 + 2 + 1

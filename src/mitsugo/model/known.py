@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.covariance import LedoitWolf
 
 from ..errors import ModelError
 from ..shapes import Bool, Float32, Int64, Vectors
@@ -277,6 +276,8 @@ def _reach(whitened: NDArray[np.float64], labels: Int64[np.ndarray, " t"]) -> ND
 
 def _whitening(statistics: Float32[np.ndarray, "n p"]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and whitener of the statistics, their covariance drawn as Ledoit and Wolf (2004) do."""
+    from sklearn.covariance import LedoitWolf  # takes a second, and models that are made need it alone
+
     values = statistics.astype(np.float64)
     mean = values.mean(axis=0)
     spread = values.std(axis=0)

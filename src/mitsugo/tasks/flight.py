@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import itertools
+import math
 import resource
 import statistics
 import sys
@@ -97,7 +98,7 @@ def told(flight: Flight, recipe: Recipe, seconds: float, talk: Talk) -> None:
         talk.say(f"flight check: small classes are drawn again to stand beside the others: {_listed(often)}")
 
 
-def step_seconds(training: Training, steps: int) -> float:
+def step_seconds(training: Training, steps: int, patience: float = math.inf) -> float:
     """Return how long a step takes, the median of a few, on copies: the training itself stays untouched.
 
     The first epoch is tried, again and again where it is short, at a rate of 0: no step is too large.
@@ -105,6 +106,7 @@ def step_seconds(training: Training, steps: int) -> float:
     Args:
         training: as it will be run.
         steps: how many are tried, after three that only warm up.
+        patience: after so many seconds of trying, what was measured is enough; one step at least is.
     """
     network, optimizer = copy.deepcopy((training.network, training.optimizer))
     trial = dataclasses.replace(
@@ -124,6 +126,8 @@ def step_seconds(training: Training, steps: int) -> float:
     for event in itertools.islice(events, FIRST + steps):
         taken.append(event.position.seconds - (seconds[-1] if event.batch else 0.0))
         seconds.append(event.position.seconds)
+        if len(taken) > FIRST and sum(taken) > patience:
+            break
     return statistics.median(taken[FIRST:] or taken)
 
 

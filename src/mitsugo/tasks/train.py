@@ -42,6 +42,8 @@ __all__ = ["TrainOptions", "Trained", "train"]
 
 FEW_STEPS, MANY_STEPS = 10, 60
 """Tried before step 1, to tell of the time to go; more where a budget is fitted to them."""
+PATIENCE = 2.0
+"""Trying takes about so many seconds at most, or a tenth of a longer budget."""
 GO_ON = "; what was saved stands: give the same command with --resume to go on"
 
 
@@ -179,7 +181,8 @@ def _begun(
     if experiment.training is not None:
         flight = checked(ground)
         fitting = plan.budget is not None and before is None
-        seconds = step_seconds(experiment.training, MANY_STEPS if fitting else FEW_STEPS)
+        patience = max(PATIENCE, (plan.budget or 0.0) / 10)
+        seconds = step_seconds(experiment.training, MANY_STEPS if fitting else FEW_STEPS, patience)
         if fitting:
             assert plan.budget is not None
             ground = dataclasses.replace(ground, recipe=fitted(ground.recipe, flight, seconds, plan.budget))
