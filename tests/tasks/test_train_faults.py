@@ -70,7 +70,7 @@ REPLACED = 1 + 3 + 1 + 1 + 5 + 1
 
 
 def fails_everywhere(folder, options, code, expected, *, stays_full, first=1, step=1):
-    """Train with a fault at the first call, at each later one of a step, until none is left; return the calls."""
+    """Train with a fault at each call in turn, or at one of a step, until none is left; return the calls."""
     for failing in itertools.count(first, step):
         run = folder / f"{failing:03d}"
         with pytest.MonkeyPatch.context() as monkeypatch:
