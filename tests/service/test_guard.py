@@ -1,5 +1,6 @@
 """The gate: who is let in, by which name, from where and how often; what every answer carries."""
 
+import asyncio
 import itertools
 import re
 import warnings
@@ -10,6 +11,7 @@ from mitsugo.errors import UsageError
 from mitsugo.service.guard import GuardOptions, guarded
 from mitsugo.service.limits import Limits
 from mitsugo.service.policies import policy
+from mitsugo.service.problems import Problem
 from mitsugo.service.rates import CLIENTS, Rates, client_key
 from mitsugo.service.sessions import SESSIONS, token_of
 
@@ -78,10 +80,10 @@ def test_a_browser_logs_in_once_and_is_let_in_until_the_session_ends(gate, asked
     attributes = {part.strip().lower() for part in answer.headers["set-cookie"].split(";")[1:]}
     assert attributes == {"httponly", "samesite=strict", "path=/", "max-age=43200"}
     cookie = [("Cookie", f"other=1; {cookie_of(answer)}")]
-    for seconds, status in ((0, 200), (43_199, 200), (43_200, 401)):
+    for seconds, status in ((0.0, 200), (43_199.0, 200), (43_200.0, 401)):
         now[0] = seconds
         assert asked(guarded, "GET", "/v1/model", headers=cookie).status == status
-    now[0] = 0
+    now[0] = 0.0
     assert asked(guarded, "GET", "/v1/model", headers=[*cookie, *cookie]).status == 401
     assert asked(guarded, "GET", "/v1/model", headers=[*cookie, ("Authorization", "Bearer x")]).status == 401
     assert asked(gate(token=TOKEN)[1], "GET", "/v1/model", headers=cookie).status == 401
@@ -373,10 +375,10 @@ def test_the_rate_is_exact_in_every_minute(gate, asked):
             found.append(asked(guarded, "GET", path, client=client).status)
         return found
 
-    assert statuses([0, 10, 20, 30, 40, 50, 59.9]) == [200] * 5 + [429] * 2
+    assert statuses([0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 59.9]) == [200] * 5 + [429] * 2
     refused = asked(guarded, "GET", "/", client="192.0.2.1")
     assert refused.headers["retry-after"] == "1"
-    assert statuses([60, 60.1, 70, 70.1]) == [200, 429, 200, 429]
+    assert statuses([60.0, 60.1, 70.0, 70.1]) == [200, 429, 200, 429]
     assert statuses([70.1] * 6, client="192.0.2.2") == [200] * 5 + [429]
     assert statuses([70.1] * 9, path="/health/live") == [200] * 9
 
@@ -458,8 +460,6 @@ def test_a_client_that_goes_away_is_forgotten(gate, asked, form_body, png):
 
 
 def test_a_websocket_is_refused(gate, asked):
-    import asyncio
-
     sent = []
 
     async def send(message):
@@ -480,7 +480,7 @@ def test_an_app_that_fails_half_way_is_cut_and_one_that_fails_at_once_is_told(as
     answer = asked(guarded(at_once, GuardOptions()), "GET", "/")
     assert answer.status == 500
     assert "secret" not in answer.content.decode()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(Problem):
         asked(guarded(half_way, GuardOptions()), "GET", "/")
     assert "/srv/secret" in caplog.text
 
