@@ -138,8 +138,10 @@ def without_odd_ranges(scope: Scope) -> Scope:
 
 
 def _is_plain(path: str) -> bool:
-    first, *segments = path.split("/")
-    if first or "" in segments[:-1]:
+    if not path.startswith("/"):
+        return False
+    segments = path[1:].split("/")
+    if "" in segments[:-1]:
         return False
     if any(letter in "\\:\x7f" or letter < " " for letter in path):
         return False

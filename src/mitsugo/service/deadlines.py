@@ -23,10 +23,16 @@ from .problems import MEDIA_TYPE, Problem, new_request_id
 
 __all__ = ["DeadlineProtocol"]
 
+HEADER_BYTES = 16 << 10
+"""Bytes of the headers of a request; browsers send two or three thousand."""
 LINGER_SECONDS = 0.5
 """For so long a body that nobody wants is still taken: closed at once, the answer would be lost."""
 FLUSH_SECONDS = 5.0
 """For so long a closed connection may take to send what is left."""
+
+FREE_CHUNKS = 1000
+CHUNK_BYTES = 256
+"""Beyond so many, the chunks of a body must hold so many bytes on average: each costs h11 25 microseconds."""
 
 Phase = Literal["headers", "body", "answer"]
 
@@ -44,6 +50,7 @@ class DeadlineProtocol(H11Protocol):
         limits: Limits,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.conn = MeteredConnection(HEADER_BYTES)
         self._limits = limits
         self._seconds: dict[Phase, float] = {
             "headers": limits.header_seconds,
@@ -88,7 +95,10 @@ class DeadlineProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the words are ours
         """Answer what is no HTTP at all."""
-        self._refuse(Problem(400, "the request is no HTTP, or its headers are too long"))
+        if isinstance(self.conn, MeteredConnection) and self.conn.is_minced:
+            self._refuse(Problem(413, "the body comes in too many tiny chunks"))
+        else:
+            self._refuse(Problem(400, "the request is no HTTP, or its headers are too long"))
 
     def close_now(self) -> None:
         """Close without waiting for anything more."""
@@ -167,6 +177,37 @@ class DeadlineProtocol(H11Protocol):
 
     def _is_being_sent_to(self) -> bool:
         return self.conn.their_state in {h11.SEND_BODY, h11.ERROR}
+
+
+class MeteredConnection(h11.Connection):
+    """h11's parser, which refuses a body that is cut into tiny chunks.
+
+    Args:
+        header_bytes: bytes of the headers of a request.
+    """
+
+    def __init__(self, header_bytes: int) -> None:
+        super().__init__(h11.SERVER, header_bytes)
+        self._chunks = 0
+        self._bytes = 0
+        self.is_minced = False
+
+    def next_event(self) -> Any:  # noqa: ANN401 - beartype cannot read the types that h11 uses as signs
+        """Return the next event.
+
+        Raises:
+            RemoteProtocolError: what came is no HTTP, or its chunks are tiny.
+        """
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks, self._bytes = 0, 0
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            self._bytes += len(event.data)
+            self.is_minced = self._chunks > FREE_CHUNKS + self._bytes // CHUNK_BYTES
+            if self.is_minced:
+                raise h11.RemoteProtocolError("tiny chunks")
+        return event
 
 
 class PatientTransport(asyncio.Transport):

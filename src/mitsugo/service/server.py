@@ -31,8 +31,6 @@ __all__ = ["Address", "Server", "bound", "serve", "tls_context"]
 
 LOG = logging.getLogger("mitsugo.service")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-HEADER_BYTES = 16 << 10
-"""Bytes of the headers of a request; browsers send two or three thousand."""
 BACKLOG = 512
 """Connections that the system holds for us before we take them."""
 
@@ -230,7 +228,6 @@ def _config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=max(1, round(limits.idle_seconds)),
         timeout_graceful_shutdown=max(1, round(limits.drain_seconds)),
-        h11_max_incomplete_event_size=HEADER_BYTES,
     )
 
 

@@ -118,6 +118,7 @@ class _Parts:
         self._images: list[Upload] = []
         self._fields: dict[str, str] = {}
         self._part = _Part()
+        self._begun = 0
         self._ended = False
         self._tail = b""
         self._parser = MultipartParser(
@@ -157,6 +158,9 @@ class _Parts:
 
     def _begin(self) -> None:
         self._part = _Part()
+        self._begun += 1
+        if self._begun > self._limits.images + self._limits.fields:
+            raise Problem(413, "more parts in one request than it may hold images and form fields")
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
         self._part.header_name += self._counted(data[start:end])
