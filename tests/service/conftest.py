@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import pytest
 from fastapi import FastAPI, Query, Request
@@ -20,7 +21,7 @@ from mitsugo.service.problems import install
 from mitsugo.service.server import Server, bound
 from mitsugo.service.uploads import read_form
 
-TOKEN = "a-token-of-24-characters"
+TOKEN = "a-token-of-24-characters"  # noqa: S105 - opens nothing
 PLAIN = (
     ("GET", "/"),
     ("GET", "/health/live"),
@@ -81,13 +82,20 @@ def tiny_app(file, limits):
         return {"length": len(await request.body())}
 
     @app.get("/v1/number")
-    async def number(k: int = Query(ge=1)):
+    async def number(k: Annotated[int, Query(ge=1)]):
         return {"k": k}
+
+    add_odd_routes(app, file)
+    return app
+
+
+def add_odd_routes(app, file):
+    """Add routes that take long, raise, or send much."""
 
     @app.get("/v1/slow")
     async def slow():
         app.state.went.reached += 1
-        while not app.state.went.hold.is_set():
+        while not app.state.went.hold.is_set():  # noqa: ASYNC110 - another thread sets it
             await asyncio.sleep(0.01)
         return {"slow": True}
 
@@ -103,8 +111,6 @@ def tiny_app(file, limits):
     @app.get("/v1/late")
     async def late():
         return PlainTextResponse("x" * 1_000_000)
-
-    return app
 
 
 @pytest.fixture

@@ -255,9 +255,7 @@ def test_the_page_the_frame_and_the_docs_have_their_own_policies(gate, asked):
         "default-src 'none'; base-uri 'none'; frame-ancestors 'self'; form-action 'none'; "
         "script-src 'self' 'unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; sandbox allow-scripts"
     )
-    assert policies["/docs"] == policies["/"].replace(
-        "style-src 'self'", "style-src 'self' 'unsafe-inline'"
-    )
+    assert policies["/docs"] == policies["/"].replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 
 
 def test_a_policy_that_the_app_set_itself_stands(asked):
@@ -281,8 +279,10 @@ def test_open_code_asks_for_no_token_and_may_be_loaded_by_the_frame(gate, asked)
 
 @pytest.mark.parametrize(
     ("own", "is_taken"),
-    [("r-1", True), ("A.b_c-9", True), ("x" * 64, True), ("x" * 65, False), ("", False), ("a b", False)]
-    + [("a\r\nb", False), ("<script>", False), ("é", False), ("../x", False)],
+    [
+        *(("r-1", True), ("A.b_c-9", True), ("x" * 64, True), ("x" * 65, False), ("", False), ("a b", False)),
+        *(("a\r\nb", False), ("<script>", False), ("é", False), ("../x", False)),
+    ],
 )
 def test_a_request_keeps_its_own_id_only_if_it_is_plain(gate, asked, own, is_taken):
     found = asked(gate()[1], "GET", "/", headers=[("X-Request-ID", own)]).headers["x-request-id"]
@@ -331,7 +331,15 @@ def test_a_path_that_would_be_another_one_reaches_nothing(gate, asked, path):
 def test_a_long_path_is_414_and_plain_ones_pass(gate, asked):
     guarded = gate()[1]
     assert asked(guarded, "GET", b"/" + b"a" * 1024).status == 414
-    for path in (b"/" + b"a" * 1000, b"/a.b/c-d", b"/%E3%83%8D", b"/100%25", b"/v1/pictures/7", b"/a..b", b"/x/"):
+    for path in (
+        b"/" + b"a" * 1000,
+        b"/a.b/c-d",
+        b"/%E3%83%8D",
+        b"/100%25",
+        b"/v1/pictures/7",
+        b"/a..b",
+        b"/x/",
+    ):
         assert asked(guarded, "GET", path).status == 404
 
 
@@ -455,7 +463,9 @@ def test_a_client_that_goes_away_is_forgotten(gate, asked, form_body, png):
     headers = [("Content-Type", "multipart/form-data; boundary=edge"), ("Content-Length", "99999")]
     begun = form_body(("image", "a.png", png), end=False)
     for _ in range(20):
-        assert asked(guarded, "POST", "/v1/classify", headers=headers, chunks=[begun], gone=True).status == 400
+        assert (
+            asked(guarded, "POST", "/v1/classify", headers=headers, chunks=[begun], gone=True).status == 400
+        )
     assert guarded._held.now == 0
 
 

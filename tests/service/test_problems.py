@@ -38,10 +38,10 @@ def of_sqlite(code):
     return error
 
 
-SECRET = "/srv/line 3/model.mitsugo: is damaged at 0x7f3a12345678 in torch/nn.py, 2.13.0; see C:\\data\\log"
+PRIVATE = "/srv/line 3/model.mitsugo: is damaged at 0x7f3a12345678 in torch/nn.py, 2.13.0; see C:\\data\\log"
 ERRORS = [
     (DataError("a.png: is truncated; copy it again"), 422, "a.png: is truncated; copy it again"),
-    (DataError(SECRET), 422, "a file: is damaged at … in …, …; see …"),
+    (DataError(PRIVATE), 422, "a file: is damaged at … in …, …; see …"),
     (UsageError("--k is 0, expected 1 or more"), 422, "--k is 0, expected 1 or more"),
     (
         StoreError("/srv/g/my gallery.mitsugo: holds no image of class dent"),
@@ -56,19 +56,23 @@ ERRORS = [
     ),
     (caused(StoreError("/srv/g: is locked"), of_sqlite(5)), 503, None),
     (caused(StoreError("/srv/g: is locked"), of_sqlite(6 | 1 << 8)), 503, None),
-    (ModelError(SECRET), 503, None),
-    (ResourceError(SECRET), 503, None),
-    (caused(ResourceError(SECRET), OSError(errno.ENOSPC, "x")), 507, "the disk is full; nothing was changed"),
-    (caused(ResourceError(SECRET), OSError(errno.EACCES, "x")), 503, None),
-    (Interrupted(SECRET, 15), 503, None),
-    (MitsugoError(SECRET), 500, None),
-    (RuntimeError(SECRET), 500, None),
-    (HTTPException(404, SECRET), 404, "there is nothing at this address"),
-    (HTTPException(405, SECRET, {"Allow": "GET"}), 405, "this address does not take this method"),
-    (HTTPException(418, SECRET), 418, None),
-    (HTTPException(302, SECRET), 500, None),
+    (ModelError(PRIVATE), 503, None),
+    (ResourceError(PRIVATE), 503, None),
+    (
+        caused(ResourceError(PRIVATE), OSError(errno.ENOSPC, "x")),
+        507,
+        "the disk is full; nothing was changed",
+    ),
+    (caused(ResourceError(PRIVATE), OSError(errno.EACCES, "x")), 503, None),
+    (Interrupted(PRIVATE, 15), 503, None),
+    (MitsugoError(PRIVATE), 500, None),
+    (RuntimeError(PRIVATE), 500, None),
+    (HTTPException(404, PRIVATE), 404, "there is nothing at this address"),
+    (HTTPException(405, PRIVATE, {"Allow": "GET"}), 405, "this address does not take this method"),
+    (HTTPException(418, PRIVATE), 418, None),
+    (HTTPException(302, PRIVATE), 500, None),
     (RequestValidationError([]), 422, "the request: is not fit"),
-    (RequestValidationError([{"type": "json_invalid", "msg": SECRET}]), 400, "the body is no JSON document"),
+    (RequestValidationError([{"type": "json_invalid", "msg": PRIVATE}]), 400, "the body is no JSON document"),
     (
         RequestValidationError([{"type": "x", "loc": ("query", "k"), "msg": "Should be 1 or more"}]),
         422,
@@ -162,10 +166,10 @@ def test_what_the_router_refuses_is_a_problem_too(gate, asked, method, path, que
 
 def test_what_the_log_gets_and_the_answer_does_not(gate, asked, caplog):
     app, guarded = gate()
-    for error in (ModelError(SECRET), RuntimeError(SECRET)):
+    for error in (ModelError(PRIVATE), RuntimeError(PRIVATE)):
         app.state.error = error
         caplog.clear()
         answer = asked(guarded, "GET", "/v1/raise", headers=[("X-Request-ID", "r-8")])
         assert "model.mitsugo" not in answer.content.decode()
         assert "r-8" in caplog.text
-        assert SECRET in caplog.text
+        assert PRIVATE in caplog.text

@@ -30,8 +30,7 @@ def read(body, *, content_type=EDGE, limits=SMALL, step=None, gone=False):
 
     headers = [(b"content-type", content_type.encode())] if content_type else []
     request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
-    form = asyncio.run(read_form(request, limits))
-    return form
+    return asyncio.run(read_form(request, limits))
 
 
 def refusal(body, **options):
@@ -237,7 +236,9 @@ def test_an_image_in_six_byte_pieces_takes_the_memory_of_an_image(png, form_body
         piece = next(pieces, b"")
         return {"type": "http.request", "body": piece, "more_body": bool(piece)}
 
-    request = Request({"type": "http", "method": "POST", "headers": [(b"content-type", EDGE.encode())]}, receive)
+    request = Request(
+        {"type": "http", "method": "POST", "headers": [(b"content-type", EDGE.encode())]}, receive
+    )
 
     async def measured():
         tracemalloc.start()
