@@ -11,7 +11,7 @@ help:
 	@echo "make demo       set up, train the article's experiment on MNIST, write runs/article/report.html"
 	@echo "make test       set up, run the whole everyday suite with the style, type, import and doc checks"
 	@echo "make test-slow  the heavier proofs: kill loops, long runs"
-	@echo "make test-browser  the service's page in a real Chromium, which must be installed"
+	@echo "make test-browser  the service's page in a real Chromium, Debian's, installed where it is missing"
 	@echo "make clean      remove the virtual environment and the caches, never runs/"
 
 demo: $(VENV)/.installed
@@ -28,6 +28,7 @@ test-slow: $(VENV)/.installed-dev
 
 test-browser: $(VENV)/.installed-dev
 	@echo "test-browser: the page from end to end, in the Chromium of this machine"
+	scripts/browser
 	$(BIN)/python -m pytest -m browser
 
 $(VENV)/bin/python:

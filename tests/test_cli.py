@@ -88,7 +88,7 @@ def test_inspect_answers_with_a_verdict_an_image(digits_run, answered):
     }  # fmt: skip
     assert set(one["winner"]) == {"label", "scaled", "p_value", "exemplars"}
     assert document["lot"]["images"] == 2
-    assert [set(neighbor) for neighbor in one["neighbors"]] == [{"name", "label", "distance"}] * 3
+    assert [set(neighbor) for neighbor in one["neighbors"]] == [{"name", "label", "distance", "row"}] * 3
 
 
 def test_compare_answers_with_rows_and_pairs(tiny, answered):

@@ -48,8 +48,8 @@ class Limits:
     """Seconds that accepted requests have to be finished once the service is told to stop."""
     rate: int = 0
     """Requests a minute and client address, 0 for no such limit: on one machine there is but one address."""
-    queue: int = 64
-    """Images that may wait for the network; at some hundred images a second none waits a whole second."""
+    queue: int = 256
+    """Images that may wait for the network; at a hundred images a second the last one waits three seconds."""
     decode_seconds: float = 10.0
     """Processor seconds for decoding one image; 50 megapixels of PNG take about two."""
     decode_bytes: int = 1 << 30

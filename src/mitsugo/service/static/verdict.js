@@ -59,21 +59,28 @@ const WARNINGS = [
   [/^looks inverted/, "warning.inverted"],
   [/^no promise for this class/, "warning.unpromised"],
   [/^the gallery holds \d+ images/, "warning.few"],
+  [/^resized from (?<from>\S+) to (?<to>\S+)$/, "warning.resized"],
   [/stale|gallery (was )?changed|calibrate scores/, "warning.stale"],
 ];
 
-const warningOf = (words) => WARNINGS.find(([begins]) => begins.test(words))?.[1];
+const warningOf = (words) => {
+  for (const [begins, key] of WARNINGS) {
+    const found = begins.exec(words);
+    if (found) return [key, { ...found.groups }];
+  }
+  return null;
+};
 
 const notes = (answer) => {
   const { verdict, stale } = answer;
-  const keys = new Set(stale ? ["warning.stale"] : []);
+  const keys = new Map(stale ? [["warning.stale", {}]] : []);
   const others = [];
   for (const words of verdict.warnings) {
-    const key = warningOf(words);
-    if (key) keys.add(key);
+    const warning = warningOf(words);
+    if (warning) keys.set(...warning);
     else others.push(make("li", { lang: "en", words }));
   }
-  const known = [...keys].map((key) => make("li", { say: [key] }));
+  const known = [...keys].map((warning) => make("li", { say: warning }));
   const same = verdict.in_gallery !== null && make("li", { say: ["verdict.in_gallery", { name: verdict.in_gallery }] });
   const all = [same, ...known, ...others].filter(Boolean);
   return all.length > 0 && make("ul", { class: "notes" }, all);
