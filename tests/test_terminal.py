@@ -174,7 +174,7 @@ def test_a_comparison_is_a_table_and_a_line_a_pair():
 
 def test_verdicts_are_blocks_with_their_evidence():
     near = [{"name": "x", "label": "OK", "distance": 0.5}, {"name": "y", "label": "NG", "distance": 12.25}]
-    neighbors = tuple(Neighbor(**one) for one in near)
+    neighbors = tuple(Neighbor(row=row, **one) for row, one in enumerate(near))
     verdict = Verdict(image="i.png", label="OK", agreement=0.5, neighbors=neighbors)
     block = "i.png: OK  (50% of the neighbours)\n    0.5000  OK  x\n   12.2500  NG  y"
     lot = {

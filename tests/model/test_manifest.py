@@ -64,6 +64,7 @@ WITH_ALL = WHOLE | {
             "cost": 0.0,
         },
         "state": "",
+        "fingerprint": "ab" * 32,
     },
 }
 

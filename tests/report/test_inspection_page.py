@@ -47,7 +47,7 @@ def test_names_are_text_and_pictures_that_are_missing_are_named():
         label="<b>ok</b>",
         scaled=2.0,
         p_value=None,
-        exemplars=(Neighbor(name="<script>", label="<b>ok</b>", distance=0.5),),
+        exemplars=(Neighbor(row=0, name="<script>", label="<b>ok</b>", distance=0.5),),
     )
     verdict = Verdict(
         image="<img src=x onerror=alert(1)>", label="unknown", agreement=1.0, neighbors=(), winner=likeness,
