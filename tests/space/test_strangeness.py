@@ -114,3 +114,5 @@ def test_of_few_images_the_expectation_counts():
     vectors, labels = np.eye(5, dtype=np.float32) / np.float32(np.sqrt(2)), np.zeros(5, np.int64)
     (scale,) = class_scales(vectors, labels, np.arange(5), 1, 5, {1: 100.0})
     assert scale == pytest.approx(100 * 0.01 ** (5 / (5 + PRIOR)), rel=1e-5)
+    (scale,) = class_scales(vectors, labels, np.arange(5), 1, 5, {1: 100.0}, 0.25)
+    assert scale == pytest.approx(100 * 0.01 ** (0.25 * 5 / (5 + PRIOR)), rel=1e-5)

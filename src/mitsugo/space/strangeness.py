@@ -125,12 +125,13 @@ def class_scales(
     classes: int,
     k: int,
     by_size: Mapping[int, float],
+    share: float = 1.0,
 ) -> NDArray[np.float64]:
     """Return the usual distance in each class, (classes,): its own, drawn towards what its size lets expect.
 
     Its own is the median over its asked images, each against the others of its class; the ratio to what is
-    expected counts, in logarithms, by the share m / (m + 10) of its m asked images. 1 for a class
-    without images.
+    expected counts, in logarithms, by the share m / (m + 10) of its m asked images, and by `share`. 1 for a
+    class without images.
 
     Args:
         vectors: float32 (n, d), of all images.
@@ -139,6 +140,7 @@ def class_scales(
         classes: how many classes there are.
         k: of the place.
         by_size: from `usual_by_size`.
+        share: how much of its own measure counts at the most.
     """
     counts = np.bincount(labels, minlength=classes)
     scales = np.ones(classes)
@@ -157,7 +159,7 @@ def class_scales(
         )
         expected = usual_of(by_size, len(rows) - 1)
         ratio = max(float(np.median(far)), LEAST * expected) / expected
-        scales[label] *= ratio ** (len(own) / (len(own) + PRIOR))
+        scales[label] *= ratio ** (share * len(own) / (len(own) + PRIOR))
     return scales
 
 
