@@ -26,7 +26,7 @@ what the other one tells (chosen likewise)."""
 OWN_SHARE: Final = 0.25
 """How much a learnt class's own spread counts. Were it all, whatever lies beside a tight class would be
 strange, known or not, and much beside a loose one would not be: 0.987 instead of 0.992 was read (AUROC;
-six digits known and four not, on training images). What was taught keeps its own: nothing drew it together."""
+six digits known, four not, on training images). What was taught keeps its own: nothing drew it together."""
 MOST_ASKED: Final = 10_000
 MOST_BYTES: Final = 64 << 20
 FARTHEST: Final = 1e300
