@@ -1,4 +1,4 @@
-"""Many who are slow, and many who ask anything: health answers at once, and no answer is a failure of ours."""
+"""Many who are slow, or ask anything: health answers at once, and no answer is a failure of ours."""
 
 import http.client
 import re
