@@ -13,7 +13,7 @@ from typing import Annotated
 import pytest
 from fastapi import FastAPI, Query, Request
 from PIL import Image
-from starlette.responses import FileResponse, PlainTextResponse
+from starlette.responses import FileResponse, PlainTextResponse, StreamingResponse
 
 from mitsugo.service.guard import GuardOptions, guarded
 from mitsugo.service.limits import Limits
@@ -98,6 +98,14 @@ def add_odd_routes(app, file):
         while not app.state.went.hold.is_set():  # noqa: ASYNC110 - another thread sets it
             await asyncio.sleep(0.01)
         return {"slow": True}
+
+    @app.get("/v1/begun")
+    async def begun():
+        async def pieces():
+            yield b"begun"
+            await asyncio.Event().wait()
+
+        return StreamingResponse(pieces())
 
     @app.get("/v1/raise")
     async def raises():

@@ -1,25 +1,184 @@
 """The server: a socket that is ours or one line that says why not, and a stop that loses no answer."""
 
 import asyncio
+import contextlib
+import errno
 import http.client
+import io
+import json
 import logging
+import os
+import re
+import signal
 import socket
 import threading
 
 import pytest
 
-from mitsugo.errors import ResourceError, UsageError
+from mitsugo.errors import Interrupted, ResourceError, UsageError
+from mitsugo.service.guard import GuardOptions, guarded
 from mitsugo.service.limits import Limits
-from mitsugo.service.server import Server, bound, tls_context
+from mitsugo.service.server import Address, Server, bound, serve, tls_context
+
+LOGS = ("mitsugo.service", "uvicorn.error", "python_multipart", "asyncio")
+SLOW = b"GET /v1/slow HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 def ask(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("GET", path, headers={"Host": "localhost"})
-    answer = connection.getresponse()
-    content = answer.read()
-    connection.close()
-    return answer.status, content
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("GET", path, headers={"Host": "localhost"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def told_to_come_again(answer):
+    """Assert that an answer is 503 as a problem, and nothing of the library's own."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"content-type: application/problem+json" in head.lower()
+    assert b"retry-after: 5" in head.lower()
+    assert json.loads(body)["detail"] == "the service is stopping; try again"
+
+
+def send(number):
+    """Let a signal arrive in the main thread, which alone handles it."""
+    signal.pthread_kill(threading.main_thread().ident, number)
+
+
+@pytest.fixture
+def told():
+    """What `serve_while` writes to stderr."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def strays():
+    """Signals that the server did not take, as it must not once it has ended."""
+    found = []
+    before = {
+        number: signal.signal(number, lambda got, _: found.append(got))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    ours = {number: signal.getsignal(number) for number in before}
+    yield found
+    assert {number: signal.getsignal(number) for number in before} == ours, "the handlers are put back"
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def serve_while(make_app, told, strays, until):
+    """Serve in this thread, where signals arrive, while `act(port, went)` runs in another."""
+
+    def run(act, *, ready_to_stop=None, **numbers):
+        limits = Limits(**numbers)
+        app = make_app(limits)
+        failed = []
+
+        def acted():
+            try:
+                until(lambda: "Ctrl+C stops" in told.getvalue())
+                port = re.search(r"serving on http://127\.0\.0\.1:(\d+); ", told.getvalue())[1]
+                act(int(port), app.state.went)
+            except BaseException as error:  # noqa: BLE001 - raised again where the test sees it
+                failed.append(error)
+                app.state.went.hold.set()
+                send(signal.SIGTERM)
+
+        thread = threading.Thread(target=acted)
+        thread.start()
+        try:
+            behind = guarded(app, GuardOptions(limits=limits))
+            with contextlib.redirect_stderr(told):
+                serve(behind, Address(port=0), limits=limits, ready_to_stop=ready_to_stop)
+        finally:
+            thread.join(20)
+            if failed:
+                raise failed[0]
+
+    return run
+
+
+def test_a_signal_ends_it_and_its_accepted_request_is_answered(serve_while, told, strays, until, said):
+    stopping, answers = [], []
+
+    def act(port, went):
+        client = threading.Thread(target=lambda: answers.append(said(port, SLOW)))
+        client.start()
+        until(lambda: went.reached)
+        send(signal.SIGTERM)
+        until(lambda: stopping)
+        assert answers == []
+        went.hold.set()
+        client.join(20)
+
+    serve_while(act, ready_to_stop=lambda: stopping.append(True))
+    assert answers[0].endswith(b'{"slow":true}')
+    assert told.getvalue().splitlines()[-1].endswith("INFO stopped")
+    assert (stopping, strays) == ([True], [])
+
+
+def test_a_second_signal_drops_requests_with_a_problem_and_without_a_traceback(
+    serve_while, told, strays, until
+):
+    answers = []
+
+    def act(port, went):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as wire:
+            wire.sendall(SLOW)
+            until(lambda: went.reached)
+            send(signal.SIGTERM)
+            until(lambda: "stopping: finishing 1 requests" in told.getvalue())
+            send(signal.SIGINT)
+            answers.append(b"".join(iter(lambda: wire.recv(65536), b"")))
+
+    with pytest.raises(Interrupted, match="stopped at once, requests were dropped") as stopped:
+        serve_while(act)
+    assert stopped.value.exit_code == 128 + signal.SIGINT
+    told_to_come_again(answers[0])
+    assert "Traceback" not in told.getvalue()
+    assert strays == []
+
+
+def test_an_answer_that_has_begun_is_cut_and_never_ended_as_if_it_were_whole(serve_while, told, until):
+    answers = []
+
+    def act(port, went):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as wire:
+            wire.sendall(SLOW.replace(b"slow", b"begun"))
+            got = b""
+            while b"begun" not in got:
+                got += wire.recv(65536)
+            send(signal.SIGTERM)
+            until(lambda: "stopping: finishing 1 requests" in told.getvalue())
+            send(signal.SIGTERM)
+            answers.append(got + b"".join(iter(lambda: wire.recv(65536), b"")))
+
+    with pytest.raises(Interrupted):
+        serve_while(act)
+    assert answers[0].startswith(b"HTTP/1.1 200 ")
+    assert answers[0].endswith(b"begun\r\n"), "the chunk that ends an answer never came"
+    assert "Traceback" not in told.getvalue()
+
+
+def test_the_log_of_the_libraries_is_put_back(serve_while):
+    before = [(log.level, log.propagate, list(log.handlers)) for log in map(logging.getLogger, LOGS)]
+    serve_while(lambda port, went: send(signal.SIGINT))
+    assert [(log.level, log.propagate, log.handlers) for log in map(logging.getLogger, LOGS)] == before
+
+
+def test_a_third_signal_ends_the_process_on_the_spot(monkeypatch):
+    ended = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+
+    async def thrice(server):
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+            assert ended == []
+            server.handle_exit(number, None)
+
+    with bound("127.0.0.1", 0, has_token=False) as listener:
+        asyncio.run(thrice(Server(lambda *_: None, listener, Limits())))
+    assert ended == [128 + signal.SIGTERM]
 
 
 def test_a_stop_finishes_what_was_accepted_and_takes_nothing_new(served, until, caplog):
@@ -40,23 +199,16 @@ def test_a_stop_finishes_what_was_accepted_and_takes_nothing_new(served, until, 
     assert "stopped" in caplog.text
 
 
-def test_what_takes_longer_than_the_drain_is_dropped(served, until):
-    found = []
-
-    def client(port):
-        try:
-            found.append(ask(port, "/v1/slow")[0])
-        except (OSError, http.client.HTTPException):
-            found.append(None)
-
+def test_what_takes_longer_than_the_drain_is_told_to_come_again(served, until, said):
+    answers = []
     with served(drain_seconds=1.0) as server:
-        thread = threading.Thread(target=client, args=(server.port,))
+        thread = threading.Thread(target=lambda: answers.append(said(server.port, SLOW)))
         thread.start()
         until(lambda: server.app.state.went.reached)
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive()
-    assert found in ([None], [500], [503])
+    told_to_come_again(answers[0])
 
 
 def test_an_app_that_does_not_start_is_told():
@@ -97,14 +249,22 @@ def test_an_address_of_another_machine_is_refused(host):
         bound(host, 0, has_token=True)
 
 
-def test_a_port_below_1024_may_be_an_administrators(monkeypatch):
-    class Forbidden(socket.socket):
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EACCES, "only an administrator may take this port; choose one above 1023"),
+        (errno.ENOBUFS, "--host 127.0.0.1 --port 80: cannot be taken: "),
+    ],
+)
+def test_a_port_that_the_system_keeps_is_told_in_one_line(monkeypatch, number, words):
+    class Refusing(socket.socket):
         def bind(self, _address):
-            raise PermissionError(13, "Permission denied")
+            raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(socket, "socket", Forbidden)
-    with pytest.raises(ResourceError, match="choose one above 1023"):
+    monkeypatch.setattr(socket, "socket", Refusing)
+    with pytest.raises(ResourceError, match=words) as refused:
         bound("127.0.0.1", 80, has_token=False)
+    assert "\n" not in str(refused.value)
 
 
 def test_tls_needs_two_files_that_belong_together(tmp_path):

@@ -208,7 +208,7 @@ def test_a_name_is_never_more_than_a_name(sent, name):
 
 
 def test_a_client_that_goes_away_leaves_nothing(png, form_body, tmp_path, monkeypatch):
-    """100 times 16 KiB would show in memory, and a temporary file would fail for want of a folder."""
+    """50 times 16 KiB would show in memory, and a temporary file would fail for want of a folder."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
     body = form_body(("image", "a.png", png + bytes(16_384)), end=False)
     limits = Limits()
@@ -218,7 +218,7 @@ def test_a_client_that_goes_away_leaves_nothing(png, form_body, tmp_path, monkey
     )
     gc.collect()
     tracemalloc.start()
-    for _ in range(100):
+    for _ in range(50):
         refusal(body, limits=limits, gone=True)
     gc.collect()
     grown = tracemalloc.get_traced_memory()[0]

@@ -5,6 +5,7 @@ the origin; the token. Only then the app, and while it reads, the bytes of the b
 /health/live is the one address that asks for no token, and is not counted.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ __all__ = ["GuardOptions", "guarded"]
 LOG = logging.getLogger("mitsugo.service")
 ALIVE = "/health/live"
 UPLOAD = "multipart/form-data"
+STOPPING = "the service is stopping; try again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,10 @@ class Guard:
             await self._admitted(scope, headers)(scope, body.receive, answer.send)
         except Problem as problem:
             await answer.problem(problem, scope)
+        except asyncio.CancelledError:  # only a stop that waits no longer cancels us
+            if answer.status:
+                raise
+            await answer.problem(Problem(503, STOPPING, headers={"Retry-After": "5"}), scope)
         except Exception as error:
             LOG.exception("%s failed", request_id)
             await answer.problem(problem_of(error), scope)

@@ -1,7 +1,8 @@
 """The app on a port: bound or refused in one line, in plain log lines, stopped without losing an answer.
 
 The first SIGTERM or SIGINT: readiness goes, no new connection is taken, accepted requests are finished, and
-`serve` returns. A second one drops them; a third ends the process on the spot.
+`serve` returns. A second one, or the end of `drain_seconds`, drops them: whose answer has not begun is told
+to come again. A third ends the process on the spot.
 """
 
 import asyncio
@@ -127,6 +128,8 @@ class Server(uvicorn.Server):
         if self._ready_to_stop is not None:
             self._ready_to_stop()
         await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn would leave the app's own processes and threads to chance
+            await self.lifespan.shutdown()
         LOG.info("stopped")
 
     @contextlib.contextmanager
@@ -247,11 +250,17 @@ def _address(listener: socket.socket, *, tls: bool) -> str:
     return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def _is_no_cut(record: logging.LogRecord) -> bool:
+    """Return False for what uvicorn tells as a fault where a stop cut off a task, as it must."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
 @contextlib.contextmanager
 def _logging_to_stderr() -> Iterator[None]:
     """Write our log, and the warnings of the libraries below, to stderr in plain lines while serving."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(_is_no_cut)
     levels = {
         "mitsugo.service": logging.INFO,
         "uvicorn.error": logging.WARNING,
