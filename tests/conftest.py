@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -299,3 +300,39 @@ def run(line, tmp_path):
     """A copy of that run, to be changed."""
     shutil.copytree(line[0], tmp_path / "run")
     return tmp_path / "run"
+
+
+class _Served:
+    """`mitsugo serve` in a process of its own."""
+
+    def __init__(self, run, *options):
+        self.told = run / "serve.log"
+        command = [sys.executable, "-m", "mitsugo", "serve", str(run), "--port", "0", *map(str, options)]
+        with self.told.open("w") as told:
+            self.process = subprocess.Popen(command, stderr=told)
+        end = time.monotonic() + 60
+        while not (found := re.search(r"serving on https?://127.0.0.1:(\d+)", self.told.read_text())):
+            assert time.monotonic() < end, self.told.read_text()
+            assert self.process.poll() is None, self.told.read_text()
+            time.sleep(0.02)
+        self.port = int(found[1])
+
+    def ended(self, seconds=10):
+        """Wait for its end; return its exit code."""
+        return self.process.wait(seconds)
+
+
+@pytest.fixture
+def serving():
+    """Serve a run by the command; what still runs is killed in the end."""
+    begun = []
+
+    def serve(run, *options):
+        begun.append(_Served(run, *options))
+        return begun[-1]
+
+    yield serve
+    for served in begun:
+        if served.process.poll() is None:
+            served.process.kill()
+            served.process.wait()

@@ -3,10 +3,7 @@
 import http.client
 import json
 import os
-import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -35,45 +32,26 @@ def picture(number):
     return encode_png(pixels)
 
 
-class Served:
-    """`mitsugo serve` in a process of its own."""
-
-    def __init__(self, run, *options):
-        self.told = run / "serve.log"
-        command = [sys.executable, "-m", "mitsugo", "serve", str(run), "--port", "0", *options]
-        with self.told.open("w") as told:
-            self.process = subprocess.Popen(command, stderr=told)
-        end = time.monotonic() + 60
-        while not (found := re.search(r"serving on https?://127.0.0.1:(\d+)", self.told.read_text())):
-            assert time.monotonic() < end, self.told.read_text()
-            assert self.process.poll() is None, self.told.read_text()
-            time.sleep(0.02)
-        self.port = int(found[1])
-
-    def ended(self, seconds=10):
-        """Wait for its end; return its exit code."""
-        return self.process.wait(seconds)
-
-    def ask(self, path, fields, content, key=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-        if key:
-            headers["Idempotency-Key"] = key
-        connection.request("POST", path, form(fields, content), headers)
-        answer = connection.getresponse()
-        document = json.loads(answer.read())
-        connection.close()
-        return answer.status, document
+def ask(served, path, fields, content, key=None):
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    if key:
+        headers["Idempotency-Key"] = key
+    connection.request("POST", path, form(fields, content), headers)
+    answer = connection.getresponse()
+    document = json.loads(answer.read())
+    connection.close()
+    return answer.status, document
 
 
-def test_it_answers_and_a_signal_under_load_loses_no_answer(run):
-    served = Served(run)
+def test_it_answers_and_a_signal_under_load_loses_no_answer(run, serving):
+    served = serving(run)
     answered, refused = [], []
 
     def client(first):
         for number in range(first, first + 400):
             try:
-                answered.append(served.ask("/v1/classify", {}, picture(number))[0])
+                answered.append(ask(served, "/v1/classify", {}, picture(number))[0])
             except OSError:  # it takes no new connection any more
                 refused.append(number)
                 return
@@ -96,20 +74,20 @@ def test_it_answers_and_a_signal_under_load_loses_no_answer(run):
     assert "Traceback" not in told
 
 
-def killed_again_and_again(run, kills, seed):
+def killed_again_and_again(run, serving, kills, seed):
     """Teach until it is killed, again and again; return how many images were acknowledged."""
     chance = np.random.default_rng(seed)
     acknowledged = set()
     number = 0
     for _ in range(kills):
-        served = Served(run, "--quiet")
+        served = serving(run, "--quiet")
         end = threading.Timer(float(chance.uniform(0.05, 0.6)), os.kill, (served.process.pid, signal.SIGKILL))
         end.start()
         try:
             while True:
                 number += 1
                 fields = {"label": "stain", "note": str(number)}
-                status, document = served.ask("/v1/gallery", fields, picture(number), key=f"k{number}")
+                status, document = ask(served, "/v1/gallery", fields, picture(number), key=f"k{number}")
                 assert status == 201
                 acknowledged.add(document["batch"])
         except (OSError, http.client.HTTPException):
@@ -120,10 +98,10 @@ def killed_again_and_again(run, kills, seed):
     return len(acknowledged)
 
 
-def test_two_kills_lose_nothing(run):
-    assert killed_again_and_again(run, 2, 0) >= 0
+def test_two_kills_lose_nothing(run, serving):
+    assert killed_again_and_again(run, serving, 2, 0) >= 0
 
 
 @pytest.mark.slow
-def test_two_hundred_kills_lose_nothing(run):
-    assert killed_again_and_again(run, 200, 1) > 100
+def test_two_hundred_kills_lose_nothing(run, serving):
+    assert killed_again_and_again(run, serving, 200, 1) > 100

@@ -5,7 +5,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -20,18 +19,13 @@ REQUESTS = 20_000
 
 
 @pytest.fixture
-def served(run):
-    """`mitsugo serve` on a run; yield the port, and end it."""
-    told = run / "serve.log"
-    command = [sys.executable, "-m", "mitsugo", "serve", str(run), "--port", "0"]
-    with told.open("w") as log, subprocess.Popen(command, stderr=log) as process:
-        while not (found := re.search(r"serving on http://127.0.0.1:(\d+)", told.read_text())):
-            assert process.poll() is None, told.read_text()
-            time.sleep(0.05)
-        yield int(found[1])
-        process.terminate()
-        assert process.wait(40) == 0
-    assert "Traceback" not in told.read_text()
+def served(run, serving):
+    """Serve a run; yield the port, and see that it ends well."""
+    served = serving(run)
+    yield served.port
+    served.process.terminate()
+    assert served.ended(40) == 0
+    assert "Traceback" not in served.told.read_text()
 
 
 def seconds_to_say_that_it_lives(port):

@@ -18,7 +18,7 @@ __all__ = ["Wanted", "serve"]
 WITHOUT_SECRET: Final = (
     "/static/map-frame.js",
     "/static/map-frame.css",
-    "/static/vendor/pub-sub-es.js",
+    "/static/map-events.js",
     "/static/vendor/regl.min.js",
     "/static/vendor/regl-scatterplot.min.js",
 )
