@@ -281,6 +281,20 @@ def test_a_class_taught_from_five_images_is_found_and_noise_stays_unknown(model)
     assert sum(verdict.label == "ok" for verdict in known) >= 18
 
 
+def test_what_is_unknown_is_likest_what_its_neighbours_are_whatever_the_threshold_between_ok_and_ng(model):
+    """Each threshold would turn what it found: one calls nothing NG, the other everything."""
+    whole = with_thresholds(model, cost_escape=10.0, cost_overkill=1.0)
+    strangers = drawn(6, 240, 5)
+    for threshold in (0.0, 1.0):
+        found = dataclasses.replace(whole.calibration.inspecting, threshold=threshold)
+        turned = dataclasses.replace(
+            whole, calibration=dataclasses.replace(whole.calibration, inspecting=found)
+        )
+        for verdict in told(turned, strangers):
+            assert verdict.unknown
+            assert verdict.winner.label == verdict.neighbors[0].label
+
+
 def test_images_taught_to_a_known_class_make_it_wider(model):
     whole = with_thresholds(model)
     foreign = drawn(8, 110, 5)
