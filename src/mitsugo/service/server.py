@@ -181,7 +181,8 @@ def bound(host: str, port: int, *, has_token: bool) -> socket.socket:
             f"--host {shown(host)}: others could ask without a token; name a file that holds one with "
             f"--token-file, or serve this machine alone with --host 127.0.0.1"
         )
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # said to be TCP: only then asyncio sends small answers at once, where they would wait 40 ms for an ACK
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name != "nt":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
