@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import shutil
 import socket
 import threading
 import time
@@ -21,6 +22,12 @@ from mitsugo.service.problems import install
 from mitsugo.service.server import Server, bound
 from mitsugo.service.uploads import read_form
 
+OPTIONS = [
+    "--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]  # fmt: skip
 TOKEN = "a-token-of-24-characters"  # noqa: S105 - opens nothing
 PLAIN = (
     ("GET", "/"),
@@ -299,3 +306,16 @@ def multipart(*parts, boundary="edge", end=True):
 def form_body():
     """Make a multipart body."""
     return multipart
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Start the Chromium of this machine."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("needs a browser: chromium")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
+        yield running
+        running.close()

@@ -4,7 +4,6 @@ import importlib.util
 import io
 import json
 import math
-import shutil
 import threading
 from collections import Counter
 from pathlib import Path
@@ -15,18 +14,7 @@ from PIL import Image
 
 from mitsugo.report.palette import class_colors
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: chromium"),
-]
-OPTIONS = [
-    "--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]  # fmt: skip
+pytestmark = pytest.mark.browser
 HERE = Path(__file__).parent
 TEXTS = {
     name: json.loads((HERE.parents[1] / f"src/mitsugo/service/static/texts/{name}.json").read_text("utf-8"))
@@ -58,14 +46,6 @@ def png(colour: str, size: int = 64) -> bytes:
 
 def upload(name: str, content: bytes) -> dict[str, object]:
     return {"name": name, "mimeType": "image/png", "buffer": content}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield running
-        running.close()
 
 
 @pytest.fixture

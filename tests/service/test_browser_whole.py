@@ -1,7 +1,6 @@
 """The page and the service as they are installed, in a real browser; run by `make test-browser`."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,17 +8,7 @@ import pytest
 from mitsugo.tasks.calibrate import calibrate
 from mitsugo.tasks.gallery import list_
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: chromium"),
-]
-OPTIONS = [
-    "--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+pytestmark = pytest.mark.browser
 STATIC = Path(__file__).parents[2] / "src" / "mitsugo" / "service" / "static"
 TEXTS = {name: json.loads((STATIC / "texts" / f"{name}.json").read_text("utf-8")) for name in ("en", "ja")}
 
@@ -38,19 +27,18 @@ def served(run, line, serving, write_parts, tmp_path):
 
 
 @pytest.fixture
-def page(served):
+def page(served, browser):
     """Open the page; a complaint of the console fails the test."""
     complaints = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        page = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900}).new_page()
-        page.set_default_timeout(30_000)
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"http://127.0.0.1:{served.port}/")
-        page.wait_for_selector("body[data-ready]")
-        yield page
-        browser.close()
+    context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"http://127.0.0.1:{served.port}/")
+    page.wait_for_selector("body[data-ready]")
+    yield page
+    context.close()
     # answers of 4xx and 5xx are said by the browser itself, such as that of a map that is still computed
     assert [words for words in complaints if not words.startswith("Failed to load resource")] == []
 

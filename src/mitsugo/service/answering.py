@@ -88,7 +88,7 @@ class Answers(Generic[S, V]):
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def run(self) -> None:
-        """Answer until it is cancelled; what waits then is answered first."""
+        """Answer until it is cancelled, which is when nobody waits any more."""
         loop = asyncio.get_running_loop()
         with contextlib.suppress(asyncio.CancelledError):
             while True:
