@@ -43,7 +43,7 @@ def digits(at: Path, count: int) -> tuple[Path, Path]:
     for row in images.split.test[:count].tolist():
         (at / "digits" / f"{row}.png").write_bytes(encode_png(np.asarray(images.pixels[row])))
     sourcing = parsed_source({"calibration": 0.05})
-    train(TrainOptions(source="mnist", out=at / "mnist", settings=("steps=30",), sourcing=sourcing))
+    train(TrainOptions(source="mnist", out=at / "mnist", settings=("steps=300",), sourcing=sourcing))
     calibrate(at / "mnist", "mnist", {})
     return at / "mnist", at / "digits"
 
@@ -80,7 +80,8 @@ def decode_and_embed(run: Path, lot: Path) -> None:
     """Do what no inspection can do without."""
     model = taught_model(run, "cpu")
     paths, left_out = files_of([lot], skip=False)
-    for _, pixels, _ in chunks_of(model, paths, left_out, resize=False, skip=False):
+    chunks = list(chunks_of(model, paths, left_out, resize=False, skip=False))
+    for _, pixels, _ in chunks:  # one after the other: `inspect` may do both at once
         model.embed(pixels)
 
 

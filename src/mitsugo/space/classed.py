@@ -43,7 +43,7 @@ MANY: Final = 4096
 SAMPLED: Final = 8192
 NARROW: Final = 32
 WIDE: Final = 1024
-TOLD: Final = 0.9
+TOLD: Final = 0.98
 """The share of the squared differences within classes that the axes tell."""
 MULTIPLE: Final = GROUP**2
 CHUNK_BYTES: Final = 256 << 20

@@ -18,7 +18,7 @@ from ..model.bundle import Model
 __all__ = ["chunks_of", "files_of"]
 
 CHUNK_BYTES: Final = 64 << 20
-LARGEST_CHUNK: Final = 1024
+LARGEST_CHUNK: Final = 512
 WILD: Final = frozenset("*?[")
 
 
@@ -61,7 +61,8 @@ def chunks_of(
 ) -> Iterator[tuple[list[str], NDArray[np.uint8], list[tuple[str, ...]]]]:
     """Read images as a model takes them, so many at once that memory stays small.
 
-    What is no image is raised, or where it is to be skipped added to `left_out`.
+    The next ones are read while whoever asks is at work on these. What is no image is raised, or where it is
+    to be skipped added to `left_out`.
 
     Yields:
         Names, pixels uint8 (n, c, h, w), and what is known against each.
@@ -72,11 +73,14 @@ def chunks_of(
     size = int(np.prod(model.architecture.image_shape))
     together = max(1, min(LARGEST_CHUNK, CHUNK_BYTES // size))
     read = partial(_read, model=model, resize=resize)
-    with ThreadPoolExecutor() as pool:
+    pool = ThreadPoolExecutor()
+    try:
+        begun = pool.map(partial(_tried, read), paths[:together])
         for start in range(0, len(paths), together):
             some = paths[start : start + together]
             names, pixels, notes = [], [], []
-            for path, found in zip(some, pool.map(partial(_tried, read), some), strict=True):
+            ready, begun = begun, pool.map(partial(_tried, read), paths[start + together :][:together])
+            for path, found in zip(some, ready, strict=True):
                 if isinstance(found, DataError):
                     if not skip:
                         raise found
@@ -87,6 +91,8 @@ def chunks_of(
                 notes.append(found[1])
             if names:
                 yield names, np.stack(pixels), notes
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 Read = tuple[NDArray[np.uint8], tuple[str, ...]]
