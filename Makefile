@@ -29,7 +29,7 @@ test-slow: $(VENV)/.installed-dev
 test-browser: $(VENV)/.installed-dev
 	@echo "test-browser: the page from end to end, in the Chromium of this machine"
 	scripts/browser
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -m "browser and not slow"
 
 $(VENV)/bin/python:
 	@echo "set-up: making the virtual environment $(VENV)"

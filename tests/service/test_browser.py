@@ -594,6 +594,7 @@ def main_thread_times(trace: bytes) -> tuple[float, float, int]:
     return spent["RunTask"][drawing], spent["FunctionCall"][drawing], frames[drawing]
 
 
+@pytest.mark.slow
 def test_panning_60000_points_takes_4_ms_a_frame_of_the_main_thread_or_less(visit, browser):
     page = visit(FAKE.Fake(points=60_000)).page
     box = drawn_map(page)
