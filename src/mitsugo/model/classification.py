@@ -162,9 +162,10 @@ def _judged(
     scores = ng_scores(strange.scaled, known.ng)
     is_ng = np.asarray(known.ng[winner])
     method = np.where(winner == voted, "k-NN vote", "likeness")
-    unknown = np.zeros(len(plain), np.bool_)
+    unknown, chances = np.zeros(len(plain), np.bool_), np.full(len(plain), np.nan)
     if rules is not None:
         unknown = np.asarray((strange.by_class > rules.thresholds).all(axis=1))
+        chances = p_values(strange.least, rules.scores)
     if rules is not None and rules.ng_threshold is not None and scores is not None:
         # a defect that was taught stays one: the threshold was set before anybody knew of it
         is_ng = np.greater_equal(scores, rules.ng_threshold) | (known.new & known.ng)[winner]
@@ -179,9 +180,6 @@ def _judged(
     own = np.full(strange.scaled.shape, np.nan)
     for label, scores_of in rules.own.items() if rules is not None else ():
         own[:, label] = p_values(strange.by_class[:, label], scores_of)
-    chances = np.full(len(plain), np.nan)
-    if rules is not None:
-        chances = p_values(strange.least, rules.scores)
     told = []
     for row, verdict in enumerate(plain):
         likeness = [

@@ -93,11 +93,9 @@ def rows_of(
         if values.min() == values.max():
             raise DataError(f"{name}: shows one value all over, and teaches nothing; leave it out")
     digests = digests_of(pixels)
-    base = model.seen.digests[: len(model.gallery)] if model.seen is not None else np.empty((0, 2), np.uint64)
-    there = {bytes(digest): row for row, digest in enumerate(base)}
-    for name, digest in zip(names, digests, strict=True):
-        if (row := there.get(bytes(digest))) is not None:
-            known = model.class_names[int(model.gallery.labels[row])]
+    for name, twins in zip(names, model.known.twins(digests), strict=True):
+        if len(own := twins[twins < model.known.base]):
+            known = model.class_names[int(model.gallery.labels[own[-1]])]
             raise StoreError(
                 f"{name}: this very image is in the model's own gallery as {shown(known)}; leave it out, or "
                 f"correct its label and train again"
