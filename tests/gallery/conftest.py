@@ -151,6 +151,35 @@ for line in sys.stdin:
 """
 
 
+def _after(steps):
+    """Return the numbers of the images that stand after so many of the nursery's changes, as plain loops."""
+    found = set()
+    for step in range(steps):
+        first = 3 * (step // 4)
+        match step % 4:
+            case 0:
+                found |= {first, first + 1, first + 2}
+            case 1:
+                found -= {first}
+            case 2:
+                found |= {first}
+            case 3:
+                found -= {first + 1}
+    return found
+
+
+@pytest.fixture(scope="session")
+def after():
+    """Tell which images stand after so many of the nursery's changes."""
+    return _after
+
+
+@pytest.fixture(scope="session")
+def numbers():
+    """Tell which images stand in a gallery."""
+    return lambda store: {int.from_bytes(one.digest, "little") for one in store.rows()}
+
+
 @pytest.fixture(scope="session")
 def nursery():
     """Let processes act on a gallery, all at once; return what each said.

@@ -23,23 +23,6 @@ FINGERPRINT = "ab" * 32
 BYTES_OF_WAL_HEADER, BYTES_OF_FRAME_HEADER = 32, 24
 
 
-def after(steps):
-    """Return the numbers of the images that stand after so many of the nursery's changes, as plain loops."""
-    found = set()
-    for step in range(steps):
-        first = 3 * (step // 4)
-        match step % 4:
-            case 0:
-                found |= {first, first + 1, first + 2}
-            case 1:
-                found -= {first}
-            case 2:
-                found |= {first}
-            case 3:
-                found -= {first + 1}
-    return found
-
-
 def change(store, row, step):
     """Do the nursery's change of this step."""
     first = 3 * (step // 4)
@@ -52,10 +35,6 @@ def change(store, row, step):
             store.undo()
         case 3:
             store.remove(names=[f"photo {first + 1}.png"])
-
-
-def numbers(store):
-    return {int.from_bytes(one.digest, "little") for one in store.rows()}
 
 
 @contextmanager
@@ -94,7 +73,7 @@ def recorded(path, reopened, row, tmp_path):
 
 
 @pytest.mark.parametrize("places", [60, pytest.param(2_000, marks=pytest.mark.slow)])
-def test_a_log_that_was_cut_by_a_power_failure_holds_what_was_acknowledged(recorded, places):
+def test_a_log_that_was_cut_by_a_power_failure_holds_what_was_acknowledged(recorded, places, after, numbers):
     """At every frame's boundary, and at random bytes: the changes whose last byte is there, and no half."""
     states, page, _, restarted = recorded
     content, log = states[-1]
@@ -112,7 +91,9 @@ def test_a_log_that_was_cut_by_a_power_failure_holds_what_was_acknowledged(recor
 
 
 @pytest.mark.parametrize("times", [40, pytest.param(2_000, marks=pytest.mark.slow)])
-def test_writes_that_were_lost_or_came_out_of_order_undo_the_last_change_alone(recorded, times):
+def test_writes_that_were_lost_or_came_out_of_order_undo_the_last_change_alone(
+    recorded, times, after, numbers
+):
     """Of the frames of a change that was not yet synced some are old bytes: the change is not there."""
     states, page, _, restarted = recorded
     frame = page + BYTES_OF_FRAME_HEADER
@@ -131,7 +112,7 @@ def test_writes_that_were_lost_or_came_out_of_order_undo_the_last_change_alone(r
 
 
 @pytest.mark.parametrize("times", [20, pytest.param(1_000, marks=pytest.mark.slow)])
-def test_a_checkpoint_that_was_written_in_part_loses_nothing(recorded, times):
+def test_a_checkpoint_that_was_written_in_part_loses_nothing(recorded, times, after, numbers):
     """While the log goes into the file any of its pages may be there or not: the log is there still."""
     states, page, checkpointed, restarted = recorded
     content, log = states[-1]
@@ -147,7 +128,7 @@ def test_a_checkpoint_that_was_written_in_part_loses_nothing(recorded, times):
             store.verify()
 
 
-def test_a_disk_that_is_full_at_any_byte_keeps_the_rows_and_can_be_read(path, reopened, row):
+def test_a_disk_that_is_full_at_any_byte_keeps_the_rows_and_can_be_read(path, reopened, row, numbers):
     with reopened() as store:
         store.add([row(1)], ng={})
         log = path.with_name(f"{path.name}-wal")
@@ -170,7 +151,9 @@ def test_a_disk_that_is_full_at_any_byte_keeps_the_rows_and_can_be_read(path, re
         store.verify()
 
 
-def test_a_disk_that_is_full_where_a_gallery_is_begun_leaves_none_or_one_that_can_be_begun(tmp_path, row):
+def test_a_disk_that_is_full_where_a_gallery_is_begun_leaves_none_or_one_that_can_be_begun(
+    tmp_path, row, numbers
+):
     refused = 0
     for limit in range(0, 140_000, 4_000):
         path = tmp_path / f"{limit}.sqlite"
@@ -200,7 +183,7 @@ def test_a_copy_for_which_there_is_no_room_is_not_left_half(store, tmp_path, row
 
 
 @pytest.mark.parametrize("copies", [8, pytest.param(50, marks=pytest.mark.slow)])
-def test_a_copy_while_others_write_holds_whole_batches(reopened, path, tmp_path, row, copies):
+def test_a_copy_while_others_write_holds_whole_batches(reopened, path, tmp_path, row, copies, numbers):
     done = threading.Event()
 
     def write():
@@ -275,7 +258,7 @@ def test_a_page_that_went_bad_is_told_and_never_believed(reopened, path, row, ti
     assert saved > 10 * times / 4
 
 
-def test_a_bit_that_lets_an_image_stand_or_not_is_not_believed(store, path, row):
+def test_a_bit_that_lets_an_image_stand_or_not_is_not_believed(store, path, row, numbers):
     store.add([row(1), row(2)], ng={})
     store.remove(names=["photo 2.png"])
     for number, stands in ((1, 0), (2, 1)):

@@ -8,28 +8,12 @@ from mitsugo.gallery import opened
 FINGERPRINT = "ab" * 32
 
 
-def after(steps):
-    """Return the numbers of the images that stand after so many of the nursery's changes, as plain loops."""
-    found = set()
-    for step in range(steps):
-        first = 3 * (step // 4)
-        match step % 4:
-            case 0:
-                found |= {first, first + 1, first + 2}
-            case 1:
-                found -= {first}
-            case 2:
-                found |= {first}
-            case 3:
-                found -= {first + 1}
-    return found
+@pytest.fixture
+def check_after_a_kill(row, after, numbers):
+    return lambda reopened, acknowledged: _check_after_a_kill(reopened, row, after, numbers, acknowledged)
 
 
-def numbers(store):
-    return {int.from_bytes(one.digest, "little") for one in store.rows()}
-
-
-def check_after_a_kill(reopened, row, acknowledged):
+def _check_after_a_kill(reopened, row, after, numbers, acknowledged):
     """Each change is there or not, as a whole, and all that was acknowledged is, to the bit."""
     with reopened() as store:
         steps = len(store.log())
@@ -42,7 +26,7 @@ def check_after_a_kill(reopened, row, acknowledged):
 
 @pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_kill_while_images_are_added_removed_and_brought_back_loses_nothing(
-    nursery, path, reopened, row, kills
+    nursery, path, reopened, kills, check_after_a_kill
 ):
     chance = np.random.default_rng(kills)
     steps = 0
@@ -54,12 +38,14 @@ def test_a_kill_while_images_are_added_removed_and_brought_back_loses_nothing(
         )
         assert not any(": " in word for word in said), said
         acknowledged = max([steps, *(int(word) for word in said if word != "begun")])
-        steps = check_after_a_kill(reopened, row, acknowledged)
+        steps = check_after_a_kill(reopened, acknowledged)
     assert steps > kills
 
 
 @pytest.mark.parametrize("kills", [10, pytest.param(400, marks=pytest.mark.slow)])
-def test_a_kill_while_the_file_is_begun_leaves_a_gallery_or_none(nursery, tmp_path, row, kills):
+def test_a_kill_while_the_file_is_begun_leaves_a_gallery_or_none(
+    nursery, tmp_path, kills, check_after_a_kill
+):
     chance = np.random.default_rng(kills)
     unfinished = 0
     for kill in range(kills):
@@ -71,7 +57,7 @@ def test_a_kill_while_the_file_is_begun_leaves_a_gallery_or_none(nursery, tmp_pa
         def again(path=path):
             return opened(path, fingerprint=FINGERPRINT, dimension=3, statistics=2, create=True)
 
-        check_after_a_kill(again, row, acknowledged)
+        check_after_a_kill(again, acknowledged)
         assert {file.name for file in tmp_path.iterdir() if file.name.startswith(f"{kill}.")} == {path.name}
     assert unfinished, "some were killed before the file was whole"
 
@@ -97,7 +83,7 @@ def test_eight_writers_and_eight_readers_lose_nothing_and_wait_for_one_another(
         store.verify()
 
 
-def test_the_same_request_from_many_processes_at_once_is_done_once(nursery, path, reopened):
+def test_the_same_request_from_many_processes_at_once_is_done_once(nursery, path, reopened, numbers):
     reopened().__exit__()
     for number in range(1, 4):
         ask = ("asks", {"path": str(path), "number": number, "request": f"r-{number}"})
