@@ -65,7 +65,7 @@ def test_of_many_rows_the_screen_finds_the_same(dimension, clustered):
         gallery += 20 * np.eye(5, dimension, dtype=np.float32)[labels]
     queries = gallery[:300] + 0.1 * normal(300, dimension, 1)
     ready = classed(gallery, labels, 5)
-    assert (ready.ground.axes is not None) == (clustered and dimension > 5)
+    assert (len(ready.screens) == 2) == (clustered and dimension > 5)
     exclude = np.arange(300)[:, None]
     found = nearest_of_each(queries, ready, 4, exclude)
     for label in range(5):
@@ -117,7 +117,7 @@ def test_where_float32_is_not_multiplied_as_such_the_screen_is_finer(monkeypatch
     monkeypatch.setattr(module, "multiplies_in_float32", lambda _: False)
     gallery, labels = normal(500, 6, 0), np.arange(500) % 2
     ready = classed(gallery, labels, 2)
-    assert ready.slab.factors.dtype == torch.float64
+    assert [screen.slab.factors.dtype for screen in ready.screens] == [torch.float64]
     found = nearest_of_each(gallery[:3], ready, 1)
     assert [found.indices[row, row % 2, 0] for row in range(3)] == [0, 1, 2]
 

@@ -76,6 +76,7 @@ from .networks import Architecture
 from .preprocessing import Preprocessing, mean_pixel
 from .statistics import count_of_statistics, plain_statistics
 from .tensors import packed
+from .thresholds import Rules, rules_of
 
 __all__ = ["FILE_NAME", "Model"]
 
@@ -272,8 +273,7 @@ class Model:
             ),
             self.known,
             self.k if k is None else k,
-            self.calibration,
-            self.state,
+            self._rules,
         )
 
     def statistics(self, pixels: Pixels) -> Vectors:
@@ -287,6 +287,12 @@ class Model:
         """All that a new image is compared with: the gallery, and what was taught since."""
         digests = np.empty((0, 2), np.uint64) if self.seen is None else self.seen.digests[: len(self.gallery)]
         return joined(self.gallery, digests, self.gates, self.ng, self.k, self.taught)
+
+    @cached_property
+    def _rules(self) -> Rules | None:
+        """The thresholds, made ready for the gallery as it is."""
+        calibration = self.calibration
+        return None if calibration is None else rules_of(calibration, self.known, self.state)
 
     @property
     def state(self) -> str:

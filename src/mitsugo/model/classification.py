@@ -13,10 +13,10 @@ from ..shapes import Bool, Int64
 from ..space.classed import ClassNeighbors
 from ..space.metrics import vote
 from ..space.promises import p_values
-from ..values import UNKNOWN, Calibration, Caution, Likeness, Neighbor, Pixels, Verdict
+from ..values import UNKNOWN, Caution, Likeness, Neighbor, Pixels, Verdict
 from .known import Known, Strangeness
 from .preprocessing import mean_pixels
-from .thresholds import Rules, ng_scores, rules_of
+from .thresholds import Rules, ng_scores
 
 __all__ = ["Queries", "inversion_warnings", "verdicts"]
 
@@ -65,9 +65,7 @@ class Queries:
         )
 
 
-def verdicts(
-    queries: Queries, known: Known, k: int, calibration: Calibration | None = None, state: str = ""
-) -> tuple[Verdict, ...]:
+def verdicts(queries: Queries, known: Known, k: int, rules: Rules | None = None) -> tuple[Verdict, ...]:
     """Return a verdict for each image.
 
     It is called what its k nearest gallery images vote for, or a class that was taught where that is much
@@ -78,8 +76,7 @@ def verdicts(
         queries: images.
         known: the gallery, and what is usual in it.
         k: how many vote; a smaller gallery votes as a whole, and the verdicts say so.
-        calibration: the thresholds; None calls nothing unknown.
-        state: of the gallery; another than the calibration's is told.
+        rules: the thresholds; None calls nothing unknown.
 
     Raises:
         UsageError: k below 1, or another number of names than of vectors.
@@ -96,7 +93,6 @@ def verdicts(
     if (copies >= len(known.embeddings)).any():
         one = queries.names[int(copies.argmax())]
         raise ModelError(f"the gallery holds nothing but the image {one} itself")
-    rules = None if calibration is None else rules_of(calibration, known, state)
     found: dict[int, Verdict] = {}
     step = max(1, MOST_AT_ONCE // (len(known.embeddings.class_names) * max(k, known.k)))
     for count in np.unique(copies).tolist():

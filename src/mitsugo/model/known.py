@@ -137,7 +137,17 @@ class Known:
 
     def twins(self, digests: NDArray[np.uint64]) -> list[NDArray[np.int64]]:
         """Return for each image the rows of the gallery that have its very pixels."""
-        return [np.array(self._rows.get(bytes(digest), []), np.int64) for digest in digests]
+        order, heads = self._by_digest
+        found = []
+        for digest, first, last in zip(
+            digests,
+            np.searchsorted(heads, digests[:, 0], "left").tolist(),
+            np.searchsorted(heads, digests[:, 0], "right").tolist(),
+            strict=True,
+        ):
+            rows = order[first:last]
+            found.append(rows[self.digests[rows, 1] == digest[1]] if len(rows) else rows)
+        return found
 
     @cached_property
     def classes(self) -> list[str]:
@@ -146,12 +156,10 @@ class Known:
         return [names[label] for label in self.embeddings.labels.tolist()]
 
     @cached_property
-    def _rows(self) -> dict[bytes, list[int]]:
-        """Rows by the digest of their pixels."""
-        rows: dict[bytes, list[int]] = {}
-        for row, digest in enumerate(map(bytes, self.digests)):
-            rows.setdefault(digest, []).append(row)
-        return rows
+    def _by_digest(self) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """Rows in order of their pixels' digests, and the first word of each."""
+        order = np.lexsort((self.digests[:, 1], self.digests[:, 0]))
+        return order, self.digests[order, 0]
 
     def _unusual(self, statistics: Float32[np.ndarray, "n p"]) -> NDArray[np.float64]:
         """Return the Mahalanobis distance to the learnt images, or to a taught one where that is nearer."""

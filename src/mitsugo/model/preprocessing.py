@@ -100,7 +100,11 @@ def mean_pixels(pixels: Pixels) -> list[float]:
     [0.5, 1.0]
     """
     size = math.prod(pixels.shape[1:])
-    totals = [int(np.sum(pixels[row], dtype=np.int64)) for row in range(len(pixels))]
+    step = max(1, CHUNK // max(1, size))
+    totals: list[int] = []
+    for first in range(0, len(pixels), step):
+        some = np.asarray(pixels[first : first + step])
+        totals += some.reshape(len(some), -1).sum(axis=1, dtype=np.int64).tolist()
     return [total / (size * WHITE) for total in totals]
 
 

@@ -7,12 +7,12 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from fastapi import FastAPI, Request, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import __version__
 from ..tasks.live import Live
@@ -83,7 +83,7 @@ def create_app(live: Live, options: Options | None = None) -> Service:
     )
     app.state.parts = parts
     install(app)
-    app.middleware("http")(_counted)
+    app.add_middleware(_Counted, metrics=parts.metrics)
     for routes in (routes_answers, routes_gallery, routes_status, routes_page):
         app.include_router(routes.router)
     routes_page.mount(app)
@@ -128,15 +128,27 @@ async def _running(parts: Parts) -> AsyncIterator[None]:
         parts.decoders.close()
 
 
-async def _counted(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-    start = time.perf_counter()
-    metrics = request.app.state.parts.metrics
-    status = 500
-    try:
-        response = await go_on(request)
-        status = response.status_code
-    finally:
-        route = getattr(request.scope.get("route"), "path", OTHER)
-        metrics.requests.labels(route, str(status)).inc()
-        metrics.seconds.labels(route).observe(time.perf_counter() - start)
-    return response
+class _Counted:
+    """Counts what is answered, by route; around the app, without what frameworks put around a request."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counted)
+        finally:
+            route = getattr(scope.get("route"), "path", OTHER)
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - start)
