@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..shapes import Bool, Float32, Int64, Vectors
 from ..space.classed import ClassedGallery, ClassNeighbors, classed, nearest_of_each
+from ..space.local_means import within_whitener
 from ..space.neighbors import nearest
 from ..space.strangeness import class_scales, distances_at, usual_by_size
 from ..values import Embeddings, Gates, Taught, freeze
@@ -99,6 +100,13 @@ class Known:
         """The gallery, ready to be searched by class."""
         names = self.embeddings.class_names
         return classed(self.embeddings.vectors, self.embeddings.labels, len(names))
+
+    @cached_property
+    def within(self) -> NDArray[np.float64]:
+        """What makes differences within the model's own classes alike in all directions, (d, d)."""
+        found = self.embeddings
+        whitener: NDArray[np.float64] = within_whitener(found.vectors[: self.base], found.labels[: self.base])
+        return whitener
 
     def near(
         self, vectors: Vectors, k: int, exclude: Int64[np.ndarray, "n e"] | None = None

@@ -93,7 +93,7 @@ class Verdict:
             gallery as it is; None without calibration.
         in_gallery: the name of the gallery image that is this very image, which did not vote; or None.
         warnings: what a person should know before trusting this.
-        method: what chose the class: the vote, a taught class that is much likelier, or the threshold
+        method: what chose the class: the vote, a taught class that is likelier, or the threshold
             between OK and NG.
     """
 
