@@ -199,7 +199,7 @@ def foreign(seed: int, size: Size) -> dict[str, Any]:
     } | {"scores": known["both gates"].tolist()}
 
 
-def promise(_: int, size: Size, results: Results) -> dict[str, Any]:
+def promise(size: Size, results: Results) -> dict[str, Any]:
     """Draw calibrations from the test digits' scores, and look at the false alarms on the others."""
     found: dict[str, Any] = {}
     lines = [results.find({"part": "foreign", "seed": seed, "quick": size.quick}) for seed in range(5)]
@@ -458,14 +458,10 @@ def main() -> None:
     arguments = parser.parse_args()
     wanted = arguments.only.split(",")
     size = Size(quick=arguments.quick)
-    results = Results("verdicts", fresh=arguments.fresh)
-    seeds = 1 if size.quick else arguments.seeds
-    told = machine(torch.get_num_threads())
-    print(f"{told['machine']}, torch {told['torch']}, {told['threads']} threads", flush=True)
     jobs: list[tuple[str, str, Callable[[int], dict[str, Any]]]] = [
         ("unknown", "six digits known, four not", lambda seed: unknown(seed, size)),
         ("foreign", "digits known, other images not", lambda seed: foreign(seed, size)),
-        ("promise", "1 % false alarms promised", lambda seed: promise(seed, size, results)),
+        ("promise", "1 % false alarms promised", lambda _: promise(size, results)),
         ("inspection: bsd_patches", "by group", lambda seed: inspection("bsd_patches", seed, size)),
         ("inspection: elpv", "sound or defective", lambda seed: inspection("elpv", seed, size)),
         ("teaching: digit", "a digit that was left out", lambda seed: teach_digit(seed, size)),
@@ -475,6 +471,10 @@ def main() -> None:
     names = {*PARTS, *(name for name, _, _ in jobs)}
     if set(wanted) - names:
         parser.error(f"--only {arguments.only}: expected some of {', '.join(sorted(names))}")
+    results = Results("verdicts", fresh=arguments.fresh)
+    seeds = 1 if size.quick else arguments.seeds
+    told = machine(torch.get_num_threads())
+    print(f"{told['machine']}, torch {told['torch']}, {told['threads']} threads", flush=True)
     for name, what, measure in jobs:
         if not {name, name.partition(":")[0]} & set(wanted):
             continue

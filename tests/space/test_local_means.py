@@ -45,9 +45,8 @@ def test_many_queries_are_looked_at_in_parts(monkeypatch):
 
 
 def test_of_no_queries_there_are_no_distances():
-    assert to_local_means(normal(0, 3, 0), np.empty((0, 2), np.int64), normal(4, 3, 1), np.eye(3)).shape == (
-        0,
-    )
+    found = to_local_means(normal(0, 3, 0), np.empty((0, 2), np.int64), normal(4, 3, 1), np.eye(3))
+    assert found.shape == (0,)
 
 
 def test_differences_within_classes_become_alike_in_all_directions():

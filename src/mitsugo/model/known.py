@@ -105,8 +105,13 @@ class Known:
     def within(self) -> NDArray[np.float64]:
         """What makes differences within the model's own classes alike in all directions, (d, d)."""
         found = self.embeddings
-        whitener: NDArray[np.float64] = within_whitener(found.vectors[: self.base], found.labels[: self.base])
-        return whitener
+        return within_whitener(found.vectors[: self.base], found.labels[: self.base])
+
+    def prepare(self) -> None:
+        """Make ready now what the first answer would wait for."""
+        _ = self.ready, self._by_digest
+        if self.new.any():
+            _ = self.within
 
     def near(
         self, vectors: Vectors, k: int, exclude: Int64[np.ndarray, "n e"] | None = None
@@ -154,7 +159,7 @@ class Known:
             strict=True,
         ):
             rows = order[first:last]
-            found.append(rows[self.digests[rows, 1] == digest[1]] if len(rows) else rows)
+            found.append(rows[self.digests[rows, 1] == digest[1]])
         return found
 
     @cached_property
@@ -165,8 +170,8 @@ class Known:
 
     @cached_property
     def _by_digest(self) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-        """Rows in order of their pixels' digests, and the first word of each."""
-        order = np.lexsort((self.digests[:, 1], self.digests[:, 0]))
+        """Rows in order of the first word of their pixels' digests, and that word of each."""
+        order = np.argsort(self.digests[:, 0], kind="stable")
         return order, self.digests[order, 0]
 
     def _unusual(self, statistics: Float32[np.ndarray, "n p"]) -> NDArray[np.float64]:

@@ -268,7 +268,7 @@ def _searched(
     deepest = k + exclude.shape[1] + SLACK
     widths = [min(gallery.ends[label + 1] - gallery.ends[label], deepest) for label in classes]
     factors = screen.slab.factors[gallery.places[classes.start] : gallery.places[classes.stop]]
-    step = max(1, min(2 * BATCH, CHUNK_BYTES // (4 * len(factors) + 64 * sum(widths) + 1)))
+    step = max(1, min(2 * BATCH, CHUNK_BYTES // (4 * len(factors) + 64 * sum(widths))))
     room = factors.new_empty(len(factors) * min(step, len(queries)))
     for start in range(0, len(queries), step):
         part = slice(start, start + step)

@@ -20,8 +20,8 @@ __all__ = ["chunks_of", "files_of"]
 
 CHUNK_BYTES: Final = 64 << 20
 LARGEST_CHUNK: Final = 512
-A_TASK: Final = 8
-"""So many files are read by one task of a thread."""
+TASKS: Final = 64
+"""A chunk of files is handed to the threads in about so many parts; of few files each is one."""
 WILD: Final = frozenset("*?[")
 
 
@@ -104,8 +104,9 @@ Read = tuple[NDArray[np.uint8], tuple[str, ...]]
 def _begun(
     pool: ThreadPoolExecutor, read: "partial[Read]", paths: Sequence[Path]
 ) -> Iterator[list[Read | DataError]]:
-    """Begin to read files, a few a task: handing each over alone takes as long as reading a small one."""
-    tasks = [paths[start : start + A_TASK] for start in range(0, len(paths), A_TASK)]
+    """Begin to read files, of many a few a task: handing one over takes as long as reading a small one."""
+    together = max(1, len(paths) // TASKS)
+    tasks = [paths[start : start + together] for start in range(0, len(paths), together)]
     return pool.map(partial(_tried, read), tasks)
 
 
