@@ -33,9 +33,10 @@ from photo_sets import folder
 from results import machine
 
 SIDE: Final = 224
+STEPS, QUICK_STEPS = 300, 30
 
 
-def digits(at: Path, count: int) -> tuple[Path, Path]:
+def digits(at: Path, count: int, *, quick: bool = False) -> tuple[Path, Path]:
     """Train on MNIST, and write test digits as files; return the run and their folder."""
     images = mitsugo.load("mnist")
     assert images.split is not None
@@ -43,22 +44,25 @@ def digits(at: Path, count: int) -> tuple[Path, Path]:
     for row in images.split.test[:count].tolist():
         (at / "digits" / f"{row}.png").write_bytes(encode_png(np.asarray(images.pixels[row])))
     sourcing = parsed_source({"calibration": 0.05})
-    train(TrainOptions(source="mnist", out=at / "mnist", settings=("steps=300",), sourcing=sourcing))
+    steps = f"steps={QUICK_STEPS if quick else STEPS}"
+    train(TrainOptions(source="mnist", out=at / "mnist", settings=(steps,), sourcing=sourcing))
     calibrate(at / "mnist", "mnist", {})
     return at / "mnist", at / "digits"
 
 
-def photos(at: Path, count: int) -> tuple[Path, Path]:
+def photos(at: Path, count: int, *, quick: bool = False) -> tuple[Path, Path]:
     """Train on photos of 224 x 224; return the run and a folder of photos."""
     source = folder() / "bsd_patches"
     if not source.is_dir():
         print("bsd_patches is not there: noise takes its place")
         source = _noise(at / "noise")
     sourcing = parsed_source({"calibration": 0.2, "image_size": str(SIDE)}, ["ng"])
-    options = TrainOptions(
-        source=str(source), recipe="photos", out=at / "photos", settings=("steps=3",), sourcing=sourcing
+    steps = f"steps={1 if quick else 3}"
+    train(
+        TrainOptions(
+            source=str(source), recipe="photos", out=at / "photos", settings=(steps,), sourcing=sourcing
+        )
     )
-    train(options)
     calibrate(at / "photos", str(source), {"cost_escape": 100.0, "cost_overkill": 1.0})
     (at / "lot").mkdir()
     for number, path in enumerate(sorted((source / "ok").iterdir())[:count]):
@@ -109,7 +113,7 @@ def main() -> None:
     print(f"{told['machine']}, torch {told['torch']}, {told['threads']} threads, {rounds} rounds", flush=True)
     for what, make in (("28 x 28 digits", digits), ("224 x 224 photos", photos)):
         with tempfile.TemporaryDirectory() as at:
-            run, lot = make(Path(at), counts[what])
+            run, lot = make(Path(at), counts[what], quick=options.quick)
             both: list[tuple[float, float]] = []
             for _ in range(rounds + 1):
                 plain = timed(partial(decode_and_embed, run, lot))

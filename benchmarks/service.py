@@ -231,7 +231,7 @@ def main() -> None:
     sets: list[tuple[str, Any, int]] = [("28 px", digits, 400), ("224 px", photos, 100)]
     for what, make, count in sets:
         with tempfile.TemporaryDirectory() as at:
-            run, lot = make(Path(at), count)
+            run, lot = make(Path(at), count, quick=options.quick)
             compared(what, run, lot, requests, rounds)
             if options.soak and make is digits:
                 soak(run, lot, options.soak)

@@ -23,6 +23,7 @@ hint.
 import argparse
 import dataclasses
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -204,6 +205,8 @@ def promise(size: Size, results: Results) -> dict[str, Any]:
     found: dict[str, Any] = {}
     lines = [results.find({"part": "foreign", "seed": seed, "quick": size.quick}) for seed in range(5)]
     scores = [np.array(line["scores"]) for line in lines if line is not None]
+    if not scores:
+        sys.exit("--only promise: expected the scores of foreign; measure them first: --only foreign,promise")
     for n in SIZES if not size.quick else SIZES[:1]:
         rank = promised_rank(n, ALARM)
         assert rank is not None
