@@ -3,39 +3,25 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError, UsageError
-from ..shapes import Int64, Vectors
-from ..space.classed import ClassNeighbors
-from ..space.local_means import to_local_means
+from ..shapes import Int64
 from ..space.metrics import vote
-from ..space.promises import p_values
-from ..values import UNKNOWN, Caution, Likeness, Neighbor, Pixels, Verdict
+from ..values import Caution, Pixels, Verdict
 from .known import Known
+from .likeness import EXEMPLARS, evidence, judged
 from .preprocessing import mean_pixels
-from .thresholds import Rules, ng_scores
+from .thresholds import Rules
 
 __all__ = ["Queries", "inversion_warnings", "verdicts"]
 
 TELLING = 0.2
-FAVOR: Final = 4 / 3
-"""A class that was taught, whose few images among thousands of others could not win a vote, wins where it is
-less than so many times as far as the class that was voted for: training drew that one's images together and
-not the new one's. Chosen on MNIST's training digits, four of which were taught to three models of the other
-six: of 20 images, 95 % of the new digit are found, and of the known ones 0.15 % are lost."""
-STRANGER: Final = 3
-"""It also wins where the class that was voted for is so many times as strange; of those digits 0.02 % are."""
-EXEMPLARS: Final = 3
 MOST_AT_ONCE: Final = 1 << 23
 """So many neighbours are held at once."""
-STALE: Final = Caution(
-    "the gallery was changed after the thresholds were set: mitsugo calibrate MODEL scores them again",
-    "stale",
-)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,7 +116,7 @@ def _told(
             image=name,
             label=gallery.class_names[winner],
             agreement=share,
-            neighbors=_evidence(known, rows, far),
+            neighbors=evidence(known, rows, far),
             warnings=(*warned, *few),
         )
         for name, winner, share, rows, far, warned in zip(
@@ -145,125 +131,7 @@ def _told(
     ]
     if known.gates is None:
         return plain
-    return _judged(plain, queries, voted, near, known, rules)
-
-
-def _judged(
-    plain: list[Verdict],
-    queries: Queries,
-    voted: Int64[np.ndarray, " n"],
-    near: ClassNeighbors,
-    known: Known,
-    rules: Rules | None,
-) -> list[Verdict]:
-    """Return the verdicts with how they stand to the classes, and what the thresholds make of them."""
-    strange = known.strangeness_by(near, queries.statistics)
-    each = np.arange(len(plain))
-    names = known.embeddings.class_names
-    winner = _favoured(queries.vectors, voted, near, strange.scaled, known)
-    scores = ng_scores(strange.scaled, known.ng)
-    is_ng = np.asarray(known.ng[winner])
-    method = np.where(winner == voted, "k-NN vote", "likeness")
-    unknown, chances = np.zeros(len(plain), np.bool_), np.full(len(plain), np.nan)
-    if rules is not None:
-        unknown = np.asarray((strange.by_class > rules.thresholds).all(axis=1))
-        chances = p_values(strange.least, rules.scores)
-    if rules is not None and rules.ng_threshold is not None and scores is not None:
-        # a defect that was taught stays one: the threshold was set before anybody knew of it
-        is_ng = np.greater_equal(scores, rules.ng_threshold) | (known.new & known.ng)[winner]
-        # what is unknown is on no side: its winner is what it is likest
-        other = (is_ng != known.ng[winner]) & ~unknown
-        on_side = np.where(known.ng[None, :] == is_ng[:, None], strange.scaled, np.inf)
-        winner = np.where(other, on_side.argmin(axis=1), winner)
-        method = np.where(other, "threshold", method)
-    others = strange.scaled.copy()
-    others[each, winner] = np.inf
-    runner_up = others.argmin(axis=1)
-    own = np.full(strange.scaled.shape, np.nan)
-    for label, scores_of in rules.own.items() if rules is not None else ():
-        own[:, label] = p_values(strange.by_class[:, label], scores_of)
-    told = []
-    for row, verdict in enumerate(plain):
-        likeness = [
-            Likeness(
-                label=names[label],
-                scaled=float(strange.scaled[row, label]),
-                p_value=None if np.isnan(own[row, label]) else float(own[row, label]),
-                exemplars=_evidence(
-                    known,
-                    near.indices[row, label, :EXEMPLARS].tolist(),
-                    near.distances[row, label, :EXEMPLARS].tolist(),
-                ),
-            )
-            for label in (int(winner[row]), int(runner_up[row]))
-            if np.isfinite(strange.scaled[row, label])
-        ]
-        judgement: Literal["OK", "NG", "unknown"] | None = None
-        if unknown[row]:
-            judgement = UNKNOWN
-        elif scores is not None:
-            judgement = "NG" if is_ng[row] else "OK"
-        told.append(
-            dataclasses.replace(
-                verdict,
-                label=UNKNOWN if unknown[row] else names[winner[row]],
-                winner=likeness[0] if likeness else None,
-                runner_up=likeness[1] if len(likeness) > 1 else None,
-                unknown=bool(unknown[row]),
-                judgement=judgement,
-                p_value=None if rules is None else float(chances[row]),
-                gate=None
-                if rules is None
-                else "statistics"
-                if strange.statistics[row] > strange.embedded[row]
-                else "embedding",
-                strangeness=float(strange.least[row]),
-                ng_score=None if scores is None else float(scores[row]),
-                promised=None if rules is None else bool(rules.promised[winner[row]]) and not rules.stale,
-                warnings=(*verdict.warnings, *_reservations(int(winner[row]), known, rules)),
-                method=method[row].item(),
-            )
-        )
-    return told
-
-
-def _favoured(
-    vectors: Vectors,
-    voted: Int64[np.ndarray, " n"],
-    near: ClassNeighbors,
-    scaled: NDArray[np.float64],
-    known: Known,
-) -> NDArray[np.int64]:
-    """Return the class that was voted for, or a taught one that is likelier."""
-    doubtful = np.flatnonzero(~known.new[voted])
-    if not known.new.any() or not len(doubtful):
-        return voted
-    gallery, asked = known.embeddings.vectors, vectors[doubtful]
-
-    def far(labels: NDArray[np.int64] | int) -> NDArray[np.float64]:
-        return to_local_means(asked, near.indices[doubtful, labels, : known.k], gallery, known.within)
-
-    taught = np.flatnonzero(known.new)
-    away = np.stack([far(label) for label in taught.tolist()])
-    best = taught[away.argmin(axis=0)]
-    nearer = away.min(axis=0) < FAVOR * far(voted[doubtful])
-    likelier = STRANGER * scaled[doubtful, best] < scaled[doubtful, voted[doubtful]]
-    winner = voted.copy()
-    winner[doubtful] = np.where(nearer | likelier, best, voted[doubtful])
-    return winner
-
-
-def _reservations(winner: int, known: Known, rules: Rules | None) -> tuple[str, ...]:
-    if rules is None:
-        return ()
-    words = [STALE] if rules.stale else []
-    if known.new[winner] and not rules.promised[winner]:
-        count = int(rules.counts[winner])
-        here = f"{count} calibration images of it, {rules.needed} are needed"
-        words.append(
-            Caution(f"no promise for this class: {here}", "unpromised", count=count, needed=rules.needed)
-        )
-    return tuple(words)
+    return judged(plain, queries.vectors, queries.statistics, voted, near, known, rules)
 
 
 def inversion_warnings(pixels: Pixels, training_mean: float) -> list[tuple[str, ...]]:
@@ -289,13 +157,3 @@ def inversion_warnings(pixels: Pixels, training_mean: float) -> list[tuple[str, 
         caution = Caution(text, "inverted", mean=f"{mean:.2f}", training=f"{training_mean:.2f}")
         found.append((caution,) if nearer else ())
     return found
-
-
-def _evidence(known: Known, rows: Sequence[int], far: Sequence[float]) -> tuple[Neighbor, ...]:
-    """Return some rows of the gallery as evidence; -1 stands for none."""
-    names, classes = known.embeddings.names, known.classes
-    return tuple(
-        Neighbor(name=names[row], label=classes[row], distance=distance, row=row)
-        for row, distance in zip(rows, far, strict=True)
-        if row >= 0
-    )

@@ -23,7 +23,9 @@ class ResidualBlock(nn.Module):
     """y = s(x) + f(x): two 3 x 3 convolutions beside a shortcut (He et al., 2016, "Identity mappings").
 
     Batch normalisation and a ReLU come before each convolution (their figure 4e). The shortcut is x itself;
-    where the width or the size changes, it is a 1 x 1 convolution of the normalised x.
+    where the width or the size changes, it is a 1 x 1 convolution of the normalised x. Of the places that a
+    step leaves out it is told nothing: oneDNN's own steps write past their memory where channels are few
+    (uxlfoundation/oneDNN issue 6035), so that training crashed, hung or went astray.
 
     Args:
         width: channels that come in.
@@ -40,13 +42,16 @@ class ResidualBlock(nn.Module):
             nn.ReLU(),
             nn.Conv2d(next_width, next_width, 3, 1, 1, bias=False),
         )
+        self.step = step
         changes = width != next_width or step != 1
-        self.shortcut = nn.Conv2d(width, next_width, 1, step, bias=False) if changes else None
+        self.shortcut = nn.Conv2d(width, next_width, 1, bias=False) if changes else None
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
         """Return what the branch adds to the shortcut."""
         seen = self.before(images)
-        past: Tensor = images if self.shortcut is None else self.shortcut(seen)
+        past: Tensor = (
+            images if self.shortcut is None else self.shortcut(seen[:, :, :: self.step, :: self.step])
+        )
         together: Tensor = past + self.branch(seen)
         return together
 
