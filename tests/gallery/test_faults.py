@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mitsugo.errors import StoreError
-from mitsugo.gallery import opened
+from mitsugo.gallery import Feedback, opened
 from mitsugo.gallery.opening import told
 from mitsugo.gallery.schema import VERSION
 
@@ -224,6 +224,7 @@ def test_a_page_that_went_bad_is_told_and_never_believed(reopened, path, row, ti
     with reopened() as store:
         store.add([row(number, thumbnail=bytes(2_000)) for number in range(60)], ng={"scratch": True})
         store.remove(names=["photo 3.png"])
+        store.tell(Feedback(name="a.png", digest=bytes(16), said="ok", label="scratch", right=False))
     content = path.read_bytes()
     page = int.from_bytes(content[16:18], "big")
     pages = len(content) // page
@@ -244,6 +245,9 @@ def test_a_page_that_went_bad_is_told_and_never_believed(reopened, path, row, ti
         path.write_bytes(broken)
         try:
             with reopened(create=False) as store:
+                for read in (store.log, store.ng, store.verify, lambda store=store: store.feedback(9)):
+                    with suppress(StoreError):
+                        read()
                 try:
                     assert {int.from_bytes(found.digest, "little") for found in store.rows()} == expected
                 except StoreError:

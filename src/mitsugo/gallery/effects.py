@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError, shown
-from .rows import Batch
+from .rows import Batch, fitting
 
 __all__ = ["affect", "batch_of", "check_last", "numbers", "to_undo", "undone"]
 
@@ -23,7 +23,8 @@ def undone(cursor: sqlite3.Cursor) -> dict[int, int]:
     """Return the batches that do not stand, and which batch took each back."""
     found: dict[int, int] = {}
     query = "SELECT number, undoes FROM batches WHERE undoes IS NOT NULL ORDER BY number DESC"
-    for number, undoes in cursor.execute(query):
+    for record in cursor.execute(query):
+        number, undoes = fitting(record, int, int)
         if number not in found:  # what was itself taken back took nothing back
             found.setdefault(undoes, number)
     return found
@@ -73,12 +74,13 @@ def check_last(cursor: sqlite3.Cursor, path: Path, target: int) -> None:
 
 def batch_of(cursor: sqlite3.Cursor, record: tuple[Any, ...], gone: Mapping[int, int]) -> Batch:
     """Return a batch by its record and those that were taken back."""
-    number, kind, undoes, who, at, note = record
-    found = cursor.execute(
+    number, kind, undoes, who, at, note = fitting(record, int, str, int | None, bytes, str, bytes)
+    counted = cursor.execute(
         "SELECT class, count(*) FROM effects JOIN images ON images.number = effects.image "
         "WHERE batch = ? GROUP BY class",
         (number,),
-    ).fetchall()
+    )
+    found = [fitting(one, bytes, int) for one in counted]
     return Batch(
         number=number,
         kind=kind,
@@ -94,4 +96,4 @@ def batch_of(cursor: sqlite3.Cursor, record: tuple[Any, ...], gone: Mapping[int,
 
 def numbers(cursor: sqlite3.Cursor, query: str, *values: object) -> list[int]:
     """Return the one column that a query of numbers answers."""
-    return [number for (number,) in cursor.execute(query, values)]
+    return [number for record in cursor.execute(query, values) for number in fitting(record, int)]

@@ -6,12 +6,23 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ..errors import StoreError, shown
-from .rows import SUM, encoded
+from .rows import SUM, encoded, fitting
 
 __all__ = ["Feedback", "check_feedback", "keep", "kept_for", "last_kept"]
 
-COLUMNS: Final = "number, name, digest, said, label, right, batch, who, at, note"
-KEPT: Final = f"SELECT {COLUMNS} FROM feedback"  # noqa: S608 - of our own words alone
+COLUMNS: Final = {
+    "number": int,
+    "name": bytes,
+    "digest": bytes,
+    "said": bytes,
+    "label": bytes,
+    "right": int,
+    "batch": int | None,
+    "who": bytes,
+    "at": str,
+    "note": bytes,
+}
+KEPT: Final = f"SELECT {', '.join(COLUMNS)} FROM feedback"  # noqa: S608 - of our own words alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +100,7 @@ def last_kept(cursor: sqlite3.Cursor, most: int) -> tuple[Feedback, ...]:
 
 
 def _told(record: tuple[Any, ...]) -> Feedback:
-    number, name, digest, said, label, right, batch, who, at, note = record
+    number, name, digest, said, label, right, batch, who, at, note = fitting(record, *COLUMNS.values())
     return Feedback(
         number=number,
         name=os.fsdecode(name),

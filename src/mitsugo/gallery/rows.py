@@ -5,7 +5,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
-from typing import Final, Literal
+from types import UnionType
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import StoreError, shown
 from ..values import Embeddings, Taught
 
-__all__ = ["SUM", "Batch", "Row", "check_rows", "encoded", "taught_of"]
+__all__ = ["SUM", "Batch", "DamagedError", "Row", "check_rows", "encoded", "fitting", "taught_of"]
 
 LONGEST_NAME: Final = 4096
 LARGEST_THUMBNAIL: Final = 1 << 20
@@ -132,6 +133,23 @@ def encoded(what: str, text: str, *, least: int = 1) -> bytes:
             f"them"
         )
     return content
+
+
+class DamagedError(Exception):
+    """What a table cannot hold was read from it."""
+
+
+def fitting(record: tuple[Any, ...], *kinds: type | UnionType) -> tuple[Any, ...]:
+    """Return a record whose columns are of these types.
+
+    A page that was exchanged with another table's is read as if it were this one's: SQLite does not look.
+
+    Raises:
+        DamagedError: a column is of another type.
+    """
+    if not all(isinstance(value, kind) for value, kind in zip(record, kinds, strict=True)):
+        raise DamagedError("a record is none of its table")
+    return record
 
 
 def taught_of(rows: Sequence[Row], ng: Sequence[str], fingerprint: str) -> Taught | None:

@@ -22,7 +22,7 @@ from ..values import Taught
 from .effects import affect, batch_of, check_last, numbers, to_undo, undone
 from .feedback import Feedback, check_feedback, keep, kept_for, last_kept
 from .opening import RESTORE, connected, told
-from .rows import Batch, Row, check_rows, encoded, taught_of
+from .rows import Batch, DamagedError, Row, check_rows, encoded, fitting, taught_of
 
 __all__ = ["Store", "opened"]
 
@@ -216,14 +216,16 @@ class Store:
         with self._reading() as cursor:
             cursor.execute("BEGIN")
             rows = self._standing(cursor)
-            ng = [os.fsdecode(name) for (name,) in cursor.execute("SELECT name FROM classes WHERE ng")]
+            found = cursor.execute("SELECT name FROM classes WHERE ng")
+            ng = [os.fsdecode(name) for record in found for name in fitting(record, bytes)]
             cursor.execute("COMMIT")
         return taught_of(rows, ng, fingerprint)
 
     def ng(self) -> dict[str, bool]:
         """Return of each class whether it is NG."""
         with self._reading() as cursor:
-            found = cursor.execute("SELECT name, ng FROM classes ORDER BY name").fetchall()
+            records = cursor.execute("SELECT name, ng FROM classes ORDER BY name").fetchall()
+            found = [fitting(record, bytes, int) for record in records]
         return {os.fsdecode(name): bool(bad) for name, bad in found}
 
     def verify(self) -> int:
@@ -390,7 +392,11 @@ class Store:
         return tuple(self._row(record) for record in records)
 
     def _row(self, record: tuple[Any, ...]) -> Row:
-        class_name, name, source, digest, vector, statistics, thumbnail, expected = record[:8]
+        try:
+            columns = fitting(record[:8], *[bytes] * 8)
+        except DamagedError as error:
+            raise self._damaged(str(error)) from error
+        class_name, name, source, digest, vector, statistics, thumbnail, expected = columns
         if len(vector) != 4 * self._dimension or len(statistics) != 4 * self._statistics:
             raise self._damaged(f"image {shown(os.fsdecode(name))} has a vector of another length")
         row = Row(
