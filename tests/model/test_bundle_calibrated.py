@@ -219,6 +219,14 @@ def test_shapes_that_agree_with_one_another_but_not_with_the_bytes_take_no_memor
             {"groups": torch.arange(12)},
             "11 independent calibration images are claimed, but there",
         ),
+        (CALIBRATION, {"right": torch.full((12,), 2, dtype=torch.uint8)}, "right holds 2; expected 0 or 1"),
+        (CALIBRATION, {"away": torch.full((12,), -1.0).double()}, "no distance away from its class"),
+        (
+            CALIBRATION,
+            {"away": torch.full((12,), torch.nan).double()},
+            "away holds a value that is not finite",
+        ),
+        (CALIBRATION, {"away": torch.zeros(0).double()}, r"away is F64 \(0,\), expected missing"),
         (CALIBRATION, {"more": torch.zeros(1)}, r"more is F32 \(1,\), expected missing"),
         (SEEN, {"parts": torch.full((6,), 4, dtype=torch.uint8)}, "was used in part 4; expected 0 to 3"),
         (SEEN, {"parts": torch.full((6,), 2, dtype=torch.uint8)}, "do not begin with those of its gallery"),
@@ -232,6 +240,14 @@ def test_shapes_that_agree_with_one_another_but_not_with_the_bytes_take_no_memor
 def test_values_that_cannot_be_are_refused(refused, members, reseal, name, change, message):
     content = packed(arrays(members[name]) | change)
     refused(reseal({**members, name: content}), message)
+
+
+def test_a_bundle_that_does_not_tell_how_its_calibration_images_stand_is_read(reseal, members):
+    """Bundles were once made so."""
+    kept = arrays(members[CALIBRATION])
+    del kept["right"], kept["away"]
+    calibration = Model.load(reseal({**members, CALIBRATION: packed(kept)})).calibration
+    assert (len(calibration.kept), len(calibration.right), len(calibration.away)) == (12, 0, 0)
 
 
 def test_another_number_of_statistics_is_refused(refused, members, reseal):
@@ -250,9 +266,9 @@ def test_another_number_of_statistics_is_refused(refused, members, reseal):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": 11}, r"digests is I64 \(12, 2\), expected I64 \(11, 2\)"),
-        ({"images": 10**30}, "expected I64"),
-        ({"images": -12}, "expected I64"),
+        ({"images": 11}, r"away is F64 \(12,\), expected F64 \(11,\)"),
+        ({"images": 10**30}, "expected F64"),
+        ({"images": -12}, "expected F64"),
         ({"units": 12}, "12 independent calibration images are claimed, but there are 11"),
         ({"class_names": ["a", "b"]}, "has a label that is no class"),
         ({"class_names": ["a", "b", "a"]}, "two classes of the calibration images have the same name"),

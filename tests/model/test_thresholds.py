@@ -7,9 +7,11 @@ import pytest
 
 from mitsugo.errors import DataError, ModelError, UsageError
 from mitsugo.model.bundle import Model
+from mitsugo.model.classification import Queries, verdicts
+from mitsugo.model.favor import FAVOR, LEAST_FAVOR, favors_of
 from mitsugo.model.networks import Architecture, build
 from mitsugo.model.preprocessing import Preprocessing
-from mitsugo.model.thresholds import calibrated, ng_scores, unit_scores
+from mitsugo.model.thresholds import calibrated, ng_scores, rules_of, unit_scores
 from mitsugo.values import (
     VALIDATION,
     Asked,
@@ -279,6 +281,39 @@ def test_a_class_taught_from_five_images_is_found_and_noise_stays_unknown(model)
     assert all(verdict.unknown for verdict in told(after, noise))
     known = told(after, drawn(20, 60, 7))
     assert sum(verdict.label == "ok" for verdict in known) >= 18
+
+
+@pytest.mark.parametrize(("level", "factor"), [(240, FAVOR), (75, None), (None, LEAST_FAVOR)])
+def test_a_lesson_takes_few_of_the_calibration_images(model, level, factor):
+    """Far from the others a class has all its favour, beside one less, and the least where it is the same."""
+    whole = with_thresholds(model)
+    taught = np.repeat(pictures((200, 120), 50)[:2], 5, axis=0) if level is None else drawn(8, level, 5)
+    after = dataclasses.replace(whole, taught=taught_to(model, taught, ng=("stain",)))
+    kept, right = whole.calibration.kept, whole.calibration.right
+    assert right.sum() == len(kept)
+    favors = favors_of(whole.calibration, after.known)
+    assert favors[:2].tolist() == [0.0, 0.0]
+    assert favors_of(None, after.known).tolist() == [0.0, 0.0, FAVOR]
+    if factor is not None:
+        assert favors[2] == pytest.approx(factor)
+        return
+    assert LEAST_FAVOR < favors[2] < FAVOR
+    queries = Queries(
+        vectors=kept.vectors,
+        statistics=kept.statistics,
+        digests=kept.digests,
+        names=[""] * len(kept),
+        warnings=[()] * len(kept),
+    )
+    free = dataclasses.replace(
+        whole.calibration, right=np.empty(0, np.bool_), away=np.empty(0)
+    )  # as an older bundle tells
+    lost = [
+        sum(verdict.winner.label == "stain" for verdict in verdicts(queries, after.known, 5, rules))
+        for rules in (rules_of(one, after.known, "after") for one in (free, whole.calibration))
+    ]
+    assert lost[0] > 1
+    assert lost[1] <= 1  # the nearest of them stands at the threshold itself
 
 
 def test_what_is_unknown_is_likest_what_its_neighbours_are_whatever_the_threshold_between_ok_and_ng(model):

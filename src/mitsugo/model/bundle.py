@@ -294,6 +294,11 @@ class Model:
         calibration = self.calibration
         return None if calibration is None else rules_of(calibration, self.known, self.state)
 
+    def prepare(self) -> None:
+        """Make ready now what the first verdict would wait for."""
+        self.known.prepare()
+        _ = self._rules
+
     @property
     def state(self) -> str:
         """What names the state of the gallery that was taught; empty where nothing was."""

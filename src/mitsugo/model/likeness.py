@@ -10,21 +10,14 @@ from numpy.typing import NDArray
 
 from ..shapes import Float32, Int64, Vectors
 from ..space.classed import ClassNeighbors
-from ..space.local_means import to_local_means
 from ..space.promises import p_values
 from ..values import UNKNOWN, Caution, Likeness, Neighbor, Verdict
+from .favor import favored, favors_of
 from .known import Known, Strangeness
 from .thresholds import Rules, ng_scores
 
 __all__ = ["EXEMPLARS", "evidence", "judged"]
 
-FAVOR: Final = 4 / 3
-"""A class that was taught, whose few images among thousands of others could not win a vote, wins where it is
-less than so many times as far as the class that was voted for: training drew that one's images together and
-not the new one's. Chosen on MNIST's training digits, four of which were taught to three models of the other
-six: of 20 images, 95 % of the new digit are found, and of the known ones 0.15 % are lost."""
-STRANGER: Final = 3
-"""It also wins where the class that was voted for is so many times as strange; of those digits 0.02 % are."""
 EXEMPLARS: Final = 3
 STALE: Final = Caution(
     "the gallery was changed after the thresholds were set: mitsugo calibrate MODEL scores them again",
@@ -63,13 +56,13 @@ class _Decision:
 
 def _decided(
     voted: Int64[np.ndarray, " n"],
-    favoured: Int64[np.ndarray, " n"],
+    winner: Int64[np.ndarray, " n"],
     strange: Strangeness,
     known: Known,
     rules: Rules | None,
 ) -> _Decision:
     """Return what the thresholds make of the classes that were voted for and those that are likelier."""
-    winner, scores = favoured, ng_scores(strange.scaled, known.ng)
+    scores = ng_scores(strange.scaled, known.ng)
     is_ng = np.asarray(known.ng[winner])
     method = np.where(winner == voted, "k-NN vote", "likeness")
     unknown, chances = np.zeros(len(voted), np.bool_), np.full(len(voted), np.nan)
@@ -110,8 +103,9 @@ def judged(
         rules: the thresholds; None calls nothing unknown.
     """
     strange = known.strangeness_by(near, statistics)
-    favoured = _favoured(queries, voted, near, strange.scaled, known)
-    decision = _decided(voted, favoured, strange, known, rules)
+    favors = favors_of(None, known) if rules is None else rules.favors
+    likelier = favored(queries, voted, near, strange.scaled, known, favors)
+    decision = _decided(voted, likelier, strange, known, rules)
     likenesses = _likenesses(decision.winner, near, strange, known, rules)
     names = known.embeddings.class_names
     told = []
@@ -169,32 +163,6 @@ def _likenesses(
         ]
         for row, pair in enumerate(zip(winner.tolist(), others.argmin(axis=1).tolist(), strict=True))
     ]
-
-
-def _favoured(
-    vectors: Vectors,
-    voted: Int64[np.ndarray, " n"],
-    near: ClassNeighbors,
-    scaled: NDArray[np.float64],
-    known: Known,
-) -> NDArray[np.int64]:
-    """Return the class that was voted for, or a taught one that is likelier."""
-    doubtful = np.flatnonzero(~known.new[voted])
-    if not known.new.any() or not len(doubtful):
-        return voted
-    gallery, asked = known.embeddings.vectors, vectors[doubtful]
-
-    def far(labels: NDArray[np.int64] | int) -> NDArray[np.float64]:
-        return to_local_means(asked, near.indices[doubtful, labels, : known.k], gallery, known.within)
-
-    taught = np.flatnonzero(known.new)
-    away = np.stack([far(label) for label in taught.tolist()])
-    best = taught[away.argmin(axis=0)]
-    nearer = away.min(axis=0) < FAVOR * far(voted[doubtful])
-    likelier = STRANGER * scaled[doubtful, best] < scaled[doubtful, voted[doubtful]]
-    winner = voted.copy()
-    winner[doubtful] = np.where(nearer | likelier, best, voted[doubtful])
-    return winner
 
 
 def _reservations(winner: int, known: Known, rules: Rules | None) -> tuple[str, ...]:

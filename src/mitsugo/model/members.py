@@ -162,6 +162,8 @@ def calibration_member(calibration: Calibration) -> bytes:
             "digests": _tensor(kept.digests.view(np.int64)),
             "strangeness": _tensor(calibration.strangeness),
             "own": _tensor(calibration.own),
+            "right": _tensor(calibration.right.astype(np.uint8)),
+            "away": _tensor(calibration.away),
         }
     )
 
@@ -203,19 +205,27 @@ def calibration_of(content: bytes, entry: CalibrationEntry, dimension: int, stat
         "strangeness": ("F64", (n,)),
         "own": ("F64", (n,)),
     }
+    told = _rows(content, CALIBRATION, "away")  # 0 in a bundle that was made before they were kept
+    if told:
+        expected |= {"right": ("U8", (n,)), "away": ("F64", (n,))}
     arrays = _arrays(content, CALIBRATION, expected)
     strangeness, own = arrays.pop("strangeness"), arrays.pop("own")
+    right, away = (arrays.pop("right"), arrays.pop("away")) if told else (np.empty(0), np.empty(0))
+    if (right > 1).any():
+        raise ModelError(f"{CALIBRATION} right holds {right.max()}; expected 0 or 1")
     arrays["digests"] = arrays["digests"].view(np.uint64)
     inspecting = None
     if entry.inspecting is not None:
-        told: dict[str, Any] = entry.inspecting.model_dump()
-        told |= {name: Rate(**told[name]) for name in ("escapes", "overkill", "escaping")}
-        inspecting = Inspecting(**told)
+        fields_of: dict[str, Any] = entry.inspecting.model_dump()
+        fields_of |= {name: Rate(**fields_of[name]) for name in ("escapes", "overkill", "escaping")}
+        inspecting = Inspecting(**fields_of)
     return Calibration(
         asked=Asked(**entry.asked.model_dump()),
         kept=Kept(class_names=tuple(entry.class_names), source=entry.source, **arrays),
         strangeness=strangeness,
         own=own,
+        right=right.astype(np.bool_),
+        away=away,
         units=entry.units,
         threshold=entry.threshold,
         promised=entry.promised,

@@ -12,6 +12,7 @@ from ..space.costs import cheapest_threshold
 from ..space.promises import promised_threshold
 from ..space.rates import rate
 from ..values import Asked, Calibration, Inspecting, Kept
+from .favor import favors_of, standing
 from .known import Known
 
 __all__ = ["Rules", "calibrated", "ng_scores", "rules_of", "unit_scores"]
@@ -44,7 +45,9 @@ def calibrated(known: Known, kept: Kept, asked: Asked, state: str) -> Calibratio
     if strange:
         raise DataError(f"calibration images of class {strange[0]!r}, which the model does not know")
     labels = np.array([names.index(name) for name in kept.class_names], np.int64)[kept.labels]
-    found = known.strangeness(kept.vectors, kept.statistics)
+    near = known.near(kept.vectors, known.k)
+    found = known.strangeness_by(near, kept.statistics)
+    right, away = standing(kept.vectors, labels, near, known)
     own = found.by_class[np.arange(len(kept)), labels]
     scores = unit_scores(found.least, kept.groups)
     threshold, promised = promised_threshold(scores, asked.false_alarm, asked.confidence)
@@ -61,6 +64,8 @@ def calibrated(known: Known, kept: Kept, asked: Asked, state: str) -> Calibratio
         kept=kept,
         strangeness=found.least,
         own=own,
+        right=right,
+        away=away,
         units=len(scores),
         threshold=threshold,
         promised=promised,
@@ -119,6 +124,7 @@ class Rules:
         counts: (c,), how many it has.
         needed: how many are enough.
         ng_threshold: an NG score from which on a part is NG.
+        favors: (c,), how many times as far a class that was taught may be and still win.
         stale: whether the gallery is another than the one that was calibrated against.
     """
 
@@ -129,6 +135,7 @@ class Rules:
     counts: NDArray[np.int64]
     needed: int
     ng_threshold: float | None
+    favors: NDArray[np.float64]
     stale: bool
 
 
@@ -158,6 +165,7 @@ def rules_of(calibration: Calibration, known: Known, state: str) -> Rules:
         counts=counts,
         needed=needed,
         ng_threshold=None if calibration.inspecting is None else calibration.inspecting.threshold,
+        favors=favors_of(calibration, known),
         stale=calibration.state != state,
     )
 

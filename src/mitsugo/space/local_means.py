@@ -52,7 +52,7 @@ def to_local_means(
     queries: Float32[np.ndarray, "q d"],
     rows: Int64[np.ndarray, "q k"],
     gallery: Float32[np.ndarray, "g d"],
-    whitener: NDArray[np.float64],
+    whitener: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     """Return how far each query is from the mean of some rows of the gallery, (q,), whitened.
 
@@ -63,7 +63,7 @@ def to_local_means(
         queries: float32 (q, d).
         rows: for each query, or -1.
         gallery: float32 (g, d).
-        whitener: (d, d), from `within_whitener`.
+        whitener: (d, d), from `within_whitener`; None where queries and gallery are whitened already.
 
     >>> gallery = np.array([[0, 0], [0, 2]], np.float32)
     >>> to_local_means(gallery[:1], np.array([[1, -1]]), gallery, np.eye(2)).round(4).tolist()
@@ -79,7 +79,7 @@ def to_local_means(
         middles = found.sum(axis=1) / np.maximum(counts, 1)[:, None]
         apart = queries[start : start + step].astype(np.float64) - middles
         # not by a matrix product: that rounds by how many queries there are
-        white = np.einsum("nd,de->ne", apart, whitener)
+        white = apart if whitener is None else np.einsum("nd,de->ne", apart, whitener)
         squares = np.einsum("ne,ne->n", white, white) / (1 + 1 / np.maximum(counts, 1))
         far[start : start + step] = np.where(counts > 0, np.sqrt(squares), np.inf)
     return far

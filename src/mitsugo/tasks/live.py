@@ -259,5 +259,5 @@ class Live:
     def _taken(self, model: Model) -> Snapshot:
         revision = self._store.revision()
         model = dataclasses.replace(model, taught=self._store.taught(self._fingerprint))
-        model.known.prepare()
+        model.prepare()
         return Snapshot(model=model, fingerprint=self._fingerprint, revision=revision)

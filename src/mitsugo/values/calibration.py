@@ -158,6 +158,8 @@ class Calibration:
         kept: the images.
         strangeness: float64 (n,), how strange each image is to the class that it is likest.
         own: float64 (n,), how strange it is to its own class.
+        right: bool (n,), whether the vote finds its class, and that was learnt; empty in an older bundle.
+        away: float64 (n,), how far it is from the local mean of the class that was voted for; likewise.
         units: how many independent images, or groups of them, there are.
         threshold: an image stranger than this to every class is unknown.
         promised: known images are called unknown at most this often, with the confidence asked for.
@@ -174,6 +176,8 @@ class Calibration:
     kept: Kept
     strangeness: NDArray[np.float64]
     own: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    away: NDArray[np.float64]
     units: int
     threshold: float
     promised: float
@@ -186,8 +190,12 @@ class Calibration:
         n = len(self.kept)
         if self.strangeness.shape != (n,) or self.own.shape != (n,):
             raise DataError(f"{n} calibration images, but another number of scores")
+        if self.right.shape != self.away.shape or self.away.shape not in {(0,), (n,)}:
+            raise DataError(f"{n} calibration images, but of another number it is known how far they are")
         if not (np.isfinite(self.strangeness).all() and not np.isnan(self.own).any()):
             raise DataError("a calibration score is not finite")
+        if not (np.isfinite(self.away).all() and (self.away >= 0).all()):
+            raise DataError("a calibration image is no distance away from its class")
         if self.units != (units := len(np.unique(self.kept.groups))):
             raise DataError(f"{self.units} independent calibration images are claimed, but there are {units}")
         strange = set(self.class_thresholds) - set(self.kept.class_names)
