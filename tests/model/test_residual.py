@@ -57,8 +57,9 @@ def test_a_block_that_changes_size_or_width_has_a_shortcut_of_its_own():
     assert found.shape == (1, 2, 2, 2)
     assert found[0, 0] == pytest.approx(seen, rel=1e-5)
     assert found[0, 1] == pytest.approx(-4 * seen, rel=1e-5)
-    assert ResidualBlock(2, 2, 2).shortcut is not None
-    assert ResidualBlock(2, 3, 1).shortcut is not None
+    assert ResidualBlock(2, 2, 2)(torch.zeros(1, 2, 4, 4)).shape == (1, 2, 2, 2)
+    assert ResidualBlock(2, 2, 2).shortcut.kernel_size == (1, 1)
+    assert ResidualBlock(2, 3, 1).shortcut.stride == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from typing import Final
 
 from ..errors import StoreError, shown
 from ..files import reason
-from .rows import DamagedError
 from .schema import APPLICATION_ID, MIGRATIONS, VERSION
 
 __all__ = ["RESTORE", "connected", "told"]
@@ -135,9 +134,6 @@ def told(path: Path) -> Iterator[None]:
         raise StoreError(f"{shown(path)}: {_words(code, str(error))}") from error
     except UnicodeDecodeError as error:  # SQLite quotes what it found damaged
         words = WORDS["SQLITE_CORRUPT", "SQLITE_NOTADB"].format(message="a text is none")
-        raise StoreError(f"{shown(path)}: {words}") from error
-    except DamagedError as error:
-        words = WORDS["SQLITE_CORRUPT", "SQLITE_NOTADB"].format(message=error)
         raise StoreError(f"{shown(path)}: {words}") from error
     except OSError as error:
         raise StoreError(f"{shown(path)}: {reason(error)}") from error

@@ -1,6 +1,7 @@
 """What a gallery holds: images, and the batches that changed it."""
 
 import os
+import sqlite3
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,8 +136,10 @@ def encoded(what: str, text: str, *, least: int = 1) -> bytes:
     return content
 
 
-class DamagedError(Exception):
-    """What a table cannot hold was read from it."""
+class DamagedError(sqlite3.DatabaseError):
+    """What a table cannot hold was read from it; SQLite itself would say so of a page that makes no sense."""
+
+    sqlite_errorname = "SQLITE_CORRUPT"
 
 
 def fitting(record: tuple[Any, ...], *kinds: type | UnionType) -> tuple[Any, ...]:

@@ -262,7 +262,7 @@ class Store:
                 gap = 0 if record is not None else gap + 1
                 if record is not None and record[-1]:
                     good.append(self._row(record[:-1]))
-            except StoreError:
+            except (StoreError, DamagedError):
                 bad += 1
             except sqlite3.Error:
                 bad, gap = bad + 1, gap + 1
@@ -392,11 +392,9 @@ class Store:
         return tuple(self._row(record) for record in records)
 
     def _row(self, record: tuple[Any, ...]) -> Row:
-        try:
-            columns = fitting(record[:8], *[bytes] * 8)
-        except DamagedError as error:
-            raise self._damaged(str(error)) from error
-        class_name, name, source, digest, vector, statistics, thumbnail, expected = columns
+        class_name, name, source, digest, vector, statistics, thumbnail, expected = fitting(
+            record[:8], *[bytes] * 8
+        )
         if len(vector) != 4 * self._dimension or len(statistics) != 4 * self._statistics:
             raise self._damaged(f"image {shown(os.fsdecode(name))} has a vector of another length")
         row = Row(

@@ -205,20 +205,20 @@ def calibration_of(content: bytes, entry: CalibrationEntry, dimension: int, stat
         "strangeness": ("F64", (n,)),
         "own": ("F64", (n,)),
     }
-    told = _rows(content, CALIBRATION, "away")  # 0 in a bundle that was made before they were kept
-    if told:
+    standing = _rows(content, CALIBRATION, "away")  # 0 in a bundle that was made before they were kept
+    if standing:
         expected |= {"right": ("U8", (n,)), "away": ("F64", (n,))}
     arrays = _arrays(content, CALIBRATION, expected)
     strangeness, own = arrays.pop("strangeness"), arrays.pop("own")
-    right, away = (arrays.pop("right"), arrays.pop("away")) if told else (np.empty(0), np.empty(0))
+    right, away = (arrays.pop("right"), arrays.pop("away")) if standing else (np.empty(0), np.empty(0))
     if (right > 1).any():
         raise ModelError(f"{CALIBRATION} right holds {right.max()}; expected 0 or 1")
     arrays["digests"] = arrays["digests"].view(np.uint64)
     inspecting = None
     if entry.inspecting is not None:
-        fields_of: dict[str, Any] = entry.inspecting.model_dump()
-        fields_of |= {name: Rate(**fields_of[name]) for name in ("escapes", "overkill", "escaping")}
-        inspecting = Inspecting(**fields_of)
+        told: dict[str, Any] = entry.inspecting.model_dump()
+        told |= {name: Rate(**told[name]) for name in ("escapes", "overkill", "escaping")}
+        inspecting = Inspecting(**told)
     return Calibration(
         asked=Asked(**entry.asked.model_dump()),
         kept=Kept(class_names=tuple(entry.class_names), source=entry.source, **arrays),
