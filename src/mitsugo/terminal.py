@@ -211,6 +211,7 @@ def calibrated(document: Mapping[str, Any]) -> str:
     lines = [
         f"calibrated on {among}{left}",
         f"unknown     above a strangeness of {alarm['threshold']:.4g}: {promised}",
+        f"  {_limits(alarm, per_class=asked['per_class'])}",
     ]
     for name, told in document["classes"].items():
         own = "" if told["threshold"] is None else f", own threshold {told['threshold']:.4g}"
@@ -228,6 +229,17 @@ def calibrated(document: Mapping[str, Any]) -> str:
         if needed:
             lines.append(f"  to promise fewer escapes takes independent NG images: {', '.join(needed)}")
     return "\n".join(lines)
+
+
+def _limits(alarm: Mapping[str, Any], *, per_class: bool) -> str:
+    """Return whether each gate has a limit of its own, and where not, why."""
+    if alarm["limits"] is not None:
+        limits = ", ".join(f"{gate} {limit:.3g}" for gate, limit in alarm["limits"].items())
+        return f"each gate has a limit of its own: {limits}"
+    of_both = "one limit for both gates"
+    if per_class:
+        return f"{of_both}, as each class has a promise of its own"
+    return f"{of_both}; from {alarm['images_for_limits']:,} independent images on each has its own"
 
 
 def taught(document: Mapping[str, Any]) -> str:

@@ -250,6 +250,14 @@ def test_a_bundle_that_does_not_tell_how_its_calibration_images_stand_is_read(re
     assert (len(calibration.kept), len(calibration.right), len(calibration.away)) == (12, 0, 0)
 
 
+def test_thresholds_of_before_the_gates_were_balanced_are_stale(reseal, members):
+    """They were drawn from scores by another rule."""
+    document = json.loads(members["manifest.json"])["calibration"]
+    assert not Model.load(reseal(members)).stale
+    del document["balance"]
+    assert Model.load(reseal(members, calibration=document)).stale
+
+
 def test_another_number_of_statistics_is_refused(refused, members, reseal):
     """Gates and thresholds that agree, of an image with one statistic fewer than it has."""
     gates, kept = arrays(members[GATES]), arrays(members[CALIBRATION])
@@ -274,6 +282,8 @@ def test_another_number_of_statistics_is_refused(refused, members, reseal):
         ({"class_names": ["a", "b", "a"]}, "two classes of the calibration images have the same name"),
         ({"class_thresholds": {"dent": 1.0}}, "a threshold for class 'dent', of which there is no"),
         ({"threshold": -1.0}, "a threshold of -1.0: expected a finite number"),
+        ({"balance": 0.0}, "a balance of 0.0 between the gates: expected a positive number"),
+        ({"balance": -2.0}, "a balance of -2.0 between the gates"),
         ({"promised": 0.0}, "a promised share of 0.0"),
         ({"promised": 1.5}, "a promised share of 1.5"),
         ({"state": 7}, "calibration.state: expected a text|calibration.state"),

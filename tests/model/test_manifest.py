@@ -53,6 +53,7 @@ WITH_ALL = WHOLE | {
         "class_names": ["0", "caf\udce9"],
         "units": 2,
         "threshold": 1.5,
+        "balance": 2.5,
         "promised": 0.78,
         "class_thresholds": {"caf\udce9": 1.25},
         "inspecting": {

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from mitsugo.errors import DataError, ModelError, UsageError
 from mitsugo.model.bundle import Model
@@ -102,16 +103,58 @@ def test_the_threshold_is_the_order_statistic_that_is_promised(model):
     found = with_thresholds(model, (200, 120)).calibration
     assert (found.units, found.promised) == (320, 0.01)
     assert found.threshold == np.sort(found.strangeness)[-1], "of 320 the largest keeps 1 %"
-    few = with_thresholds(model, (20, 10)).calibration
-    assert few.threshold == few.strangeness.max()
-    assert few.promised == pytest.approx(1 - 0.05 ** (1 / 30))
+    assert not found.balanced, "and leaves no room for a limit of each gate"
+
+
+@pytest.mark.parametrize(("counts", "beyond"), [((20, 10), 2), ((700, 301), 5)])
+def test_each_gate_has_a_limit_of_its_own_where_the_promise_has_room(model, counts, beyond):
+    found = with_thresholds(model, counts).calibration
+    n = sum(counts)
+    kept = model.known.strangeness(found.kept.vectors, found.kept.statistics, found.balance)
+    assert found.balanced
+    assert np.array_equal(kept.least, found.strangeness)
+    assert kept.statistics.max() == pytest.approx(found.threshold)
+    # those at the two limits are in, but one of the statistics' may be out by its embedding
+    assert (found.strangeness > found.threshold).sum() in {beyond - 2, beyond - 1}
+    law = stats.beta(beyond, n + 1 - beyond)
+    assert found.promised == pytest.approx(law.ppf(0.95) if beyond == 2 else 0.01)
+    assert law.cdf(found.promised) >= 0.95 - 1e-9
+
+
+def test_what_one_gate_finds_odd_in_a_known_image_does_not_open_the_other(model):
+    """A calibration image of 30 has an embedding far off; blanks are told by their statistics still."""
+    kept = kept_of(model, (20, 10))
+    vectors = kept.vectors.copy()
+    vectors[3] = 4 * vectors[3]
+    odd = dataclasses.replace(kept, vectors=vectors)
+    blank = np.repeat(np.array([55, 60, 65], np.uint8), SIDE * SIDE).reshape(3, 1, SIDE, SIDE)
+    for one in (kept, odd):
+        found = calibrated(model.known, one, Asked(), model.state)
+        verdicts = told(dataclasses.replace(model, calibration=found), blank)
+        assert all(verdict.unknown and verdict.gate == "statistics" for verdict in verdicts)
+        assert [verdict.p_value for verdict in verdicts] == [2 / 31] * 3
 
 
 def test_groups_count_once(model):
     groups = np.arange(320) // 4
     found = calibrated(model.known, kept_of(model, (200, 120), groups=groups), Asked(), "")
     assert found.units == 80
-    assert found.promised == pytest.approx(1 - 0.05 ** (1 / 80))
+    assert found.promised == pytest.approx(stats.beta.ppf(0.95, 2, 79))
+
+
+def test_a_threshold_that_copies_set_to_nothing_is_common_to_both_gates(model):
+    """Copies of gallery images lie at no distance from it, by which the other gate could be weighed."""
+    kept = kept_of(model, (20, 10))
+    vectors = np.repeat(model.gallery.vectors[:1], 30, axis=0)
+    wide = dataclasses.replace(
+        model,
+        gallery=dataclasses.replace(
+            model.gallery, vectors=np.repeat(model.gallery.vectors[:1], len(model.gallery), axis=0)
+        ),
+    )
+    found = calibrated(wide.known, dataclasses.replace(kept, vectors=vectors), Asked(), "")
+    assert not found.balanced
+    assert found.threshold == found.strangeness.max() > 0
 
 
 def test_each_class_may_have_a_promise_of_its_own(model):

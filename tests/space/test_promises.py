@@ -11,9 +11,11 @@ from scipy import stats
 
 from mitsugo.errors import UsageError
 from mitsugo.space.promises import (
+    ROOM,
     images_needed,
     kept_chance,
     p_values,
+    promised_limits,
     promised_rank,
     promised_threshold,
     smallest_share,
@@ -35,9 +37,10 @@ def test_the_rank_is_the_least_whose_beta_tail_keeps_the_promise(n, share, confi
     """The share above the k-th smallest is Beta(n + 1 - k, k): wanted is P(it is at most the share)."""
     rank = promised_rank(n, share, confidence)
     chances = stats.beta.cdf(share, n + 1 - np.arange(1, n + 1), np.arange(1, n + 1))
-    keeping = np.flatnonzero(chances >= confidence - 1e-12)
-    assert rank == (int(keeping[0]) + 1 if keeping.size else None)
+    # a chance of just the confidence may round to either side, as the half of an odd number does
+    assert (chances[: n if rank is None else rank - 1] < confidence + 1e-9).all()
     if rank is not None:
+        assert chances[rank - 1] >= confidence - 1e-9
         assert kept_chance(n, rank, share) == pytest.approx(chances[rank - 1], abs=1e-9)
 
 
@@ -75,10 +78,48 @@ def test_the_promise_holds_over_the_draw():
     assert stats.binomtest(kept, 2000, expected).pvalue > 0.001
 
 
+@given(st.integers(1, 4), SHARES, CONFIDENCES)
+def test_the_images_that_more_blocks_need_are_the_fewest(blocks, share, confidence):
+    n = images_needed(share, confidence, blocks)
+    assert stats.binom.cdf(blocks - 1, n, share) <= 1 - confidence + 1e-9
+    assert n == blocks or stats.binom.cdf(blocks - 1, n - 1, share) > 1 - confidence - 1e-9
+    assert smallest_share(n, confidence, blocks) <= share * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(("n", "blocks"), [(2, 2), (30, 2), (298, 2), (628, 3), (1000, 5), (3000, 21)])
+@pytest.mark.parametrize("alike", [0.0, 0.7, -0.9])
+def test_limits_on_two_scores_leave_as_much_as_one_on_one(n, blocks, alike):
+    """The share that lies beyond either is Beta(blocks, n + 1 - blocks), however the two hang together."""
+    chance = np.random.default_rng(n)
+    shares = []
+    wide = stats.multivariate_normal(cov=[[1, alike], [alike, 1]])
+    for _ in range(300):
+        first, second = chance.multivariate_normal([0, 0], [[1, alike], [alike, 1]], n).T
+        one, other, promised = promised_limits(first, second, 0.01)
+        assert (first > one).sum() + ((second > other) & (first <= one)).sum() < blocks
+        shares.append(1 - wide.cdf([one, other]))
+    assert stats.kstest(shares, stats.beta(blocks, n + 1 - blocks).cdf).pvalue > 0.001
+    assert promised == (0.01 if n > 299 else pytest.approx(smallest_share(n, blocks=2)))
+
+
+def test_where_one_or_two_may_lie_beyond_there_is_no_room_for_two_limits():
+    scores = np.arange(1000.0)
+    for n, room in ((298, True), (299, False), (473, False), (627, False), (628, True), (1, False)):
+        assert (promised_limits(scores[:n], scores[:n], 0.01) is not None) is room
+    assert images_needed(0.01, blocks=ROOM) == 628
+
+
+def test_equal_scores_promise_no_less():
+    assert promised_limits(np.ones(40), np.ones(40), 0.01)[:2] == (1.0, 1.0)
+
+
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=40), st.integers(0, 20))
 def test_p_values_count_what_is_as_large_or_larger(known, score):
     (found,) = p_values(np.array([float(score)]), np.array(known, float))
-    assert found == (1 + sum(one >= score for one in known)) / (len(known) + 1)
+    as_large = sum(one >= score for one in known)
+    assert found == (1 + as_large) / (len(known) + 1)
+    (weighed,) = p_values(np.array([float(score)]), np.array(known, float), 2)
+    assert weighed == min(1, (2 + as_large) / (len(known) + 1))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from mitsugo.data.sources import load
 from mitsugo.errors import DataError, ModelError, UsageError
@@ -46,10 +47,13 @@ def test_of_the_runs_own_source_that_part_is_left(run, line, hearing):
     talk = hearing()
     document = calibrate(run, str(line[1]), {"cost_escape": 100.0, "cost_overkill": 1.0}, talk=talk)
     assert (document["images"], document["independent"], document["left_out"]) == (29, 29, 211)
-    assert document["false_alarm"]["promised"] == pytest.approx(1 - 0.05 ** (1 / 29))
+    assert document["false_alarm"]["promised"] == pytest.approx(stats.beta.ppf(0.95, 2, 28))
     assert document["false_alarm"]["images_needed"] == 299
+    assert document["false_alarm"]["images_for_limits"] == 628
+    assert document["false_alarm"]["limits"].keys() == {"embedding", "statistics"}
+    assert "  each gate has a limit of its own: embedding " in calibrated(document)
     assert any(
-        "29 independent images can promise at most 9.81 % false alarms" in line for line in talk.warned
+        "29 independent images can promise at most 15.3 % false alarms" in line for line in talk.warned
     )
     assert {name: told["promised"] for name, told in document["classes"].items()} == {
         "ok": False,

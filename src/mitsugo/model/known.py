@@ -47,8 +47,8 @@ class Strangeness:
     Args:
         scaled: float64 (n, c), the distance to each class over what is usual in it; infinite where it has no
             image.
-        by_class: float64 (n, c), the larger of that and of the statistics' distance, each in its unit.
-        statistics: float64 (n,), the statistics' distance in its unit.
+        by_class: float64 (n, c), the larger of that in its unit and of the statistics' distance.
+        statistics: float64 (n,), the statistics' squared distance in its unit, times the balance.
         embedded: float64 (n,), the least scaled distance in its unit.
     """
 
@@ -125,26 +125,35 @@ class Known:
             ready = classed(found.vectors, found.labels, len(found.class_names), copies=deepest)
         return nearest_of_each(vectors, ready, most, exclude)
 
-    def strangeness(self, vectors: Vectors, statistics: Float32[np.ndarray, "n p"]) -> Strangeness:
+    def strangeness(
+        self, vectors: Vectors, statistics: Float32[np.ndarray, "n p"], balance: float = 1.0
+    ) -> Strangeness:
         """Return how strange images are to each class; each answer hangs on its own image alone.
+
+        Args:
+            vectors: float32 (n, d).
+            statistics: float32 (n, p).
+            balance: what the statistics' squared distance is multiplied by, in its unit; from a calibration.
 
         Raises:
             ModelError: the model holds no gates.
         """
-        return self.strangeness_by(self.near(vectors, self.k), statistics)
+        return self.strangeness_by(self.near(vectors, self.k), statistics, balance)
 
-    def strangeness_by(self, near: ClassNeighbors, statistics: Float32[np.ndarray, "n p"]) -> Strangeness:
+    def strangeness_by(
+        self, near: ClassNeighbors, statistics: Float32[np.ndarray, "n p"], balance: float = 1.0
+    ) -> Strangeness:
         """Return how strange images are whose neighbours are known."""
         gates = self.gates
         if gates is None:
             raise ModelError("it was made before images could be told to be unknown; train again")
         scaled = distances_at(near, self.ready.counts, self.k) / self.scales
-        unusual = self._unusual(statistics) / gates.units[1]
+        unusual = self._unusual(statistics) / gates.units[1] ** 2 * balance
         by_class = np.maximum(scaled / gates.units[0], unusual[:, None])
         return Strangeness(
             scaled=scaled,
             by_class=np.minimum(by_class, FARTHEST),
-            statistics=unusual,
+            statistics=np.minimum(unusual, FARTHEST),
             embedded=np.minimum(scaled.min(axis=1, initial=np.inf) / gates.units[0], FARTHEST),
         )
 
@@ -175,17 +184,21 @@ class Known:
         return order, self.digests[order, 0]
 
     def _unusual(self, statistics: Float32[np.ndarray, "n p"]) -> NDArray[np.float64]:
-        """Return the Mahalanobis distance to the learnt images, or to a taught one where that is nearer."""
+        """Return the squared Mahalanobis distance to the learnt images, or to a taught one if that is less.
+
+        The square, as in the Mahalanobis-Taguchi system: what is far off outweighs what the embedding finds,
+        and what is not does not meddle.
+        """
         assert self.gates is not None
         own = _whitened(statistics, self.gates.mean, self.gates.whitener)
-        found: NDArray[np.float64] = np.sqrt(np.einsum("np,np->n", own, own))
+        found: NDArray[np.float64] = np.einsum("np,np->n", own, own)
         step = max(1, MOST_BYTES // (8 * max(1, self.whitened.size)))
         for start in range(0, len(own) if len(self.whitened) else 0, step):
             part = slice(start, start + step)
             apart = own[part, None] - self.whitened
             squares = np.einsum("ntp,ntp->nt", apart, apart) / self.reach**2
-            # two images of one kind are √2 times as far apart as one from the mean of its kind
-            nearest = np.sqrt(squares.min(axis=1) / 2)
+            # a taught image lies as far from the mean of its kind as any of it: p, in the mean
+            nearest = np.maximum(squares.min(axis=1) - apart.shape[2], 0)
             found[part] = np.minimum(found[part], nearest)
         return found
 

@@ -68,7 +68,7 @@ def _decided(
     unknown, chances = np.zeros(len(voted), np.bool_), np.full(len(voted), np.nan)
     if rules is not None:
         unknown = np.asarray((strange.by_class > rules.thresholds).all(axis=1))
-        chances = p_values(strange.least, rules.scores)
+        chances = p_values(strange.least, rules.scores, rules.blocks)
     if rules is not None and rules.ng_threshold is not None and scores is not None:
         # a defect that was taught stays one: the threshold was set before anybody knew of it
         is_ng = np.greater_equal(scores, rules.ng_threshold) | (known.new & known.ng)[winner]
@@ -102,7 +102,7 @@ def judged(
         known: what they are compared with, with its gates.
         rules: the thresholds; None calls nothing unknown.
     """
-    strange = known.strangeness_by(near, statistics)
+    strange = known.strangeness_by(near, statistics, 1.0 if rules is None else rules.balance)
     favors = favors_of(None, known) if rules is None else rules.favors
     likelier = favored(queries, voted, near, strange.scaled, known, favors)
     decision = _decided(voted, likelier, strange, known, rules)
@@ -143,8 +143,9 @@ def _likenesses(
     others = strange.scaled.copy()
     others[np.arange(len(winner)), winner] = np.inf
     own = np.full(strange.scaled.shape, np.nan)
-    for label, scores_of in rules.own.items() if rules is not None else ():
-        own[:, label] = p_values(strange.by_class[:, label], scores_of)
+    if rules is not None:
+        for label, scores_of in rules.own.items():
+            own[:, label] = p_values(strange.by_class[:, label], scores_of, rules.blocks)
     names = known.embeddings.class_names
     return [
         [

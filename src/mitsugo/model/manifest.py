@@ -109,6 +109,7 @@ class CalibrationEntry(pydantic.BaseModel, extra="forbid", strict=True, frozen=T
     class_names: list[Text]
     units: int
     threshold: float
+    balance: float | None = None
     promised: float
     class_thresholds: dict[Text, float]
     inspecting: InspectingEntry | None

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -40,6 +40,9 @@ __all__ = [
 
 WEIGHTS, GALLERY, NAMES = "weights.safetensors", "gallery.safetensors", "gallery.json"
 GATES, SEEN, CALIBRATION = "gates.safetensors", "seen.safetensors", "calibration.safetensors"
+OLDER_RULE: Final = "scored before the gates were balanced"
+"""In place of a gallery's state, where the scores are of another rule than images are scored by now: so the
+thresholds are stale."""
 
 
 def network_of(architecture: Architecture, weights: bytes) -> nn.Module:
@@ -179,6 +182,7 @@ def calibration_entry(calibration: Calibration) -> CalibrationEntry:
             "class_names": list(calibration.kept.class_names),
             "units": calibration.units,
             "threshold": calibration.threshold,
+            "balance": calibration.balance,
             "promised": calibration.promised,
             "class_thresholds": calibration.class_thresholds,
             "inspecting": None if inspecting is None else asdict(inspecting),
@@ -228,10 +232,11 @@ def calibration_of(content: bytes, entry: CalibrationEntry, dimension: int, stat
         away=away,
         units=entry.units,
         threshold=entry.threshold,
+        balance=1.0 if entry.balance is None else entry.balance,
         promised=entry.promised,
         class_thresholds=entry.class_thresholds,
         inspecting=inspecting,
-        state=entry.state,
+        state=OLDER_RULE if entry.balance is None else entry.state,
         fingerprint=entry.fingerprint,
     )
 

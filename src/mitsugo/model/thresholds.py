@@ -2,30 +2,35 @@
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError
-from ..shapes import Bool, Int64
+from ..shapes import Bool, Float, Int64
 from ..space.costs import cheapest_threshold
-from ..space.promises import promised_threshold
+from ..space.promises import promised_limits, promised_threshold
 from ..space.rates import rate
 from ..values import Asked, Calibration, Inspecting, Kept
 from .favor import favors_of, standing
 from .known import Known
 
-__all__ = ["Rules", "calibrated", "ng_scores", "rules_of", "unit_scores"]
+__all__ = ["Rules", "calibrated", "gate_limits", "ng_scores", "rules_of", "unit_scores"]
+
+LEAST_BALANCE: Final = 1e-6
 
 
 def calibrated(known: Known, kept: Kept, asked: Asked, state: str) -> Calibration:
     """Draw the thresholds from calibration images.
 
-    False alarms: the order statistic that keeps the promise (`space.promises`), over images that are
-    independent: of a group, whose images are not, the strangest counts as one. Where so few cannot promise
-    what was asked for, the largest score promises what it can. With a promise for each class, each with
-    enough images of its own has its own threshold, on how strange they are to that class; the others take
-    the one of all together.
+    False alarms: the order statistics that keep the promise (`space.promises`), over images that are
+    independent: of a group, whose images are not, the strangest counts as one. Each gate has a limit of its
+    own, so that what one of them finds odd in known images does not open the other; where the promise has no
+    room for two, one limit is drawn for the larger of both. Where so few images cannot promise what was
+    asked for, the largest scores promise what they can. With a promise for each class, each with enough
+    images of its own has its own threshold, on how strange they are to that class; the others take the one
+    of all together, and both gates have one limit.
 
     Escapes: likewise, of the NG scores of NG images the order statistic from below; or the threshold of the
     least cost.
@@ -47,10 +52,12 @@ def calibrated(known: Known, kept: Kept, asked: Asked, state: str) -> Calibratio
     labels = np.array([names.index(name) for name in kept.class_names], np.int64)[kept.labels]
     near = known.near(kept.vectors, known.k)
     found = known.strangeness_by(near, kept.statistics)
+    embedded, statistics = (unit_scores(one, kept.groups) for one in (found.embedded, found.statistics))
+    balance, threshold, promised = gate_limits(embedded, statistics, asked)
+    if balance != 1:
+        found = known.strangeness_by(near, kept.statistics, balance)
     right, away = standing(kept.vectors, labels, near, known)
     own = found.by_class[np.arange(len(kept)), labels]
-    scores = unit_scores(found.least, kept.groups)
-    threshold, promised = promised_threshold(scores, asked.false_alarm, asked.confidence)
     by_class = {}
     for label in np.unique(labels).tolist() if asked.per_class else ():
         of_class = unit_scores(own[labels == label], kept.groups[labels == label])
@@ -66,14 +73,35 @@ def calibrated(known: Known, kept: Kept, asked: Asked, state: str) -> Calibratio
         own=own,
         right=right,
         away=away,
-        units=len(scores),
+        units=len(embedded),
         threshold=threshold,
+        balance=balance,
         promised=promised,
         class_thresholds=by_class,
         inspecting=_inspecting(found.scaled, labels, known, kept, asked),
         state=state,
         fingerprint=known.embeddings.fingerprint,
     )
+
+
+def gate_limits(
+    embedded: Float[np.ndarray, " n"], statistics: Float[np.ndarray, " n"], asked: Asked
+) -> tuple[float, float, float]:
+    """Return the balance between the gates, the threshold that they then share, and what that promises.
+
+    Args:
+        embedded: (n,), the embedding's scores of independent images.
+        statistics: (n,), the statistics' scores of the same, before any balance.
+        asked: what to keep to.
+    """
+    if not asked.per_class:
+        limits = promised_limits(embedded, statistics, asked.false_alarm, asked.confidence)
+        # gates are not weighed by a limit of nothing, as where all calibration images are copies
+        if limits is not None and LEAST_BALANCE * limits[1] < limits[0] < limits[1] / LEAST_BALANCE:
+            balance = limits[0] / limits[1]
+            return balance, max(limits[0], limits[1] * balance), limits[2]
+    scores = np.maximum(embedded, statistics)
+    return (1.0, *promised_threshold(scores, asked.false_alarm, asked.confidence))
 
 
 def _inspecting(
@@ -124,6 +152,8 @@ class Rules:
         counts: (c,), how many it has.
         needed: how many are enough.
         ng_threshold: an NG score from which on a part is NG.
+        balance: between the gates, as in `Calibration`.
+        blocks: what p-values count beside the images (`space.promises.p_values`).
         favors: (c,), how many times as far a class that was taught may be and still win.
         stale: whether the gallery is another than the one that was calibrated against.
     """
@@ -135,6 +165,8 @@ class Rules:
     counts: NDArray[np.int64]
     needed: int
     ng_threshold: float | None
+    balance: float
+    blocks: int
     favors: NDArray[np.float64]
     stale: bool
 
@@ -165,6 +197,8 @@ def rules_of(calibration: Calibration, known: Known, state: str) -> Rules:
         counts=counts,
         needed=needed,
         ng_threshold=None if calibration.inspecting is None else calibration.inspecting.threshold,
+        balance=calibration.balance,
+        blocks=2 if calibration.balanced else 1,
         favors=favors_of(calibration, known),
         stale=calibration.state != state,
     )

@@ -14,7 +14,7 @@ from ..errors import DataError, ModelError, shown
 from ..model.bundle import Model
 from ..model.thresholds import calibrated
 from ..shapes import Bool
-from ..space.promises import images_needed
+from ..space.promises import ROOM, images_needed
 from ..values import CALIBRATION, Asked, Calibration, Kept, LabeledImages, Seen, digests_of, digests_of_names
 from .evaluate import of_known_classes
 from .models import bundle_path
@@ -108,12 +108,22 @@ def calibrated_plain(model: Model, calibration: Calibration) -> dict[str, Any]:
             "promised": calibration.promised,
             "confidence": asked.confidence,
             "images_needed": images_needed(asked.false_alarm, asked.confidence),
+            "images_for_limits": images_needed(asked.false_alarm, asked.confidence, ROOM),
+            "limits": _limits_plain(calibration),
         },
         "classes": classes,
         "ng": list(model.ng),
         "inspecting": _inspecting_plain(calibration),
         "stale": model.stale,
     }
+
+
+def _limits_plain(calibration: Calibration) -> dict[str, float] | None:
+    """Return the limit of each gate in its unit, the statistics' before squaring; None for a common one."""
+    if not calibration.balanced:
+        return None
+    threshold = calibration.threshold
+    return {"embedding": threshold, "statistics": math.sqrt(threshold / calibration.balance)}
 
 
 def _inspecting_plain(calibration: Calibration) -> dict[str, Any] | None:

@@ -162,6 +162,8 @@ class Calibration:
         away: float64 (n,), how far it is from the local mean of the class that was voted for; likewise.
         units: how many independent images, or groups of them, there are.
         threshold: an image stranger than this to every class is unknown.
+        balance: what the statistics' distance is multiplied by, so that the two gates, which have limits of
+            their own, share that threshold; 1 where one limit was drawn for both.
         promised: known images are called unknown at most this often, with the confidence asked for.
         class_thresholds: where each class has its own promise: its threshold, by its name.
         inspecting: the threshold between OK and NG; None where no class is NG, or none was asked for.
@@ -180,6 +182,7 @@ class Calibration:
     away: NDArray[np.float64]
     units: int
     threshold: float
+    balance: float
     promised: float
     class_thresholds: dict[str, float]
     inspecting: Inspecting | None
@@ -201,9 +204,19 @@ class Calibration:
         strange = set(self.class_thresholds) - set(self.kept.class_names)
         if strange:
             raise DataError(f"a threshold for class {min(strange)!r}, of which there is no calibration image")
+        self._check_thresholds()
+        freeze(self)
+
+    def _check_thresholds(self) -> None:
         for limit in (self.threshold, *self.class_thresholds.values()):
             if not 0 <= limit < np.inf:
                 raise DataError(f"a threshold of {limit}: expected a finite number of 0 or more")
+        if not 0 < self.balance < np.inf:
+            raise DataError(f"a balance of {self.balance} between the gates: expected a positive number")
         if not 0 < self.promised <= 1:
             raise DataError(f"a promised share of {self.promised}: expected more than 0 and at most 1")
-        freeze(self)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether each gate has a limit of its own, drawn from these images."""
+        return self.balance != 1
