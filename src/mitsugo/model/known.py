@@ -16,7 +16,7 @@ from ..space.neighbors import nearest
 from ..space.strangeness import class_scales, distances_at, usual_by_size
 from ..values import Embeddings, Gates, Taught, freeze
 
-__all__ = ["Known", "Strangeness", "joined", "measured_gates"]
+__all__ = ["CLEARANCE", "Known", "Strangeness", "joined", "measured_gates"]
 
 EMBEDDED_UNIT, STATISTICS_UNIT = 0.99, 0.999
 """Learnt images that reach the units of the two gates. The second is the higher: it shall speak of what is
@@ -197,9 +197,10 @@ class Known:
             part = slice(start, start + step)
             apart = own[part, None] - self.whitened
             squares = np.einsum("ntp,ntp->nt", apart, apart) / self.reach**2
-            # a taught image lies as far from the mean of its kind as any of it: p, in the mean
-            nearest = np.maximum(squares.min(axis=1) - apart.shape[2], 0)
-            found[part] = np.minimum(found[part], nearest)
+            nearest, usual = squares.min(axis=1), 2 * apart.shape[2]
+            # two images of one kind lie twice as far apart, in the square, as one from the mean of its kind;
+            # what lies much farther is of another kind, and half of a long way would not be long
+            found[part] = np.minimum(found[part], np.maximum(nearest / 2, nearest - usual))
         return found
 
 

@@ -14,11 +14,14 @@ from ..space.promises import promised_limits, promised_threshold
 from ..space.rates import rate
 from ..values import Asked, Calibration, Inspecting, Kept
 from .favor import favors_of, standing
-from .known import Known
+from .known import CLEARANCE, Known
 
 __all__ = ["Rules", "calibrated", "gate_limits", "ng_scores", "rules_of", "unit_scores"]
 
-LEAST_BALANCE: Final = 1e-6
+LEAST_LIMIT: Final = 1e-6
+REACHED: Final = CLEARANCE**-2
+"""The statistics of one in 1,000 learnt images are beyond it, in their unit. Their limit is not below: a few
+calibration images may be all alike, and what was learnt from is not unknown."""
 
 
 def calibrated(known: Known, kept: Kept, asked: Asked, state: str) -> Calibration:
@@ -97,9 +100,10 @@ def gate_limits(
     if not asked.per_class:
         limits = promised_limits(embedded, statistics, asked.false_alarm, asked.confidence)
         # gates are not weighed by a limit of nothing, as where all calibration images are copies
-        if limits is not None and LEAST_BALANCE * limits[1] < limits[0] < limits[1] / LEAST_BALANCE:
-            balance = limits[0] / limits[1]
-            return balance, max(limits[0], limits[1] * balance), limits[2]
+        if limits is not None and LEAST_LIMIT < limits[0] < 1 / LEAST_LIMIT:
+            limit = max(limits[1], REACHED)
+            balance = limits[0] / limit
+            return balance, max(limits[0], limit * balance), limits[2]
     scores = np.maximum(embedded, statistics)
     return (1.0, *promised_threshold(scores, asked.false_alarm, asked.confidence))
 
