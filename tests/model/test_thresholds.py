@@ -99,6 +99,25 @@ def test_the_ng_score_runs_from_0_to_1():
     assert ng_scores(scaled, np.ones(3, bool)) is None
 
 
+def test_a_defect_that_was_taught_moves_no_ng_score_but_where_it_is_the_only_one():
+    scaled = np.array([[1.0, 3.0, 1.0], [2.0, 2.0, 0.5]])
+    ng, new = np.array([False, True, True]), np.array([False, False, True])
+    assert ng_scores(scaled, ng, new).tolist() == [0.25, 0.5]
+    assert ng_scores(scaled[:, [0, 2]], ng[[0, 2]], new[[0, 2]]).tolist() == [0.5, 0.8]
+    assert ng_scores(scaled, ~ng, new).tolist() == [0.5, 0.2], "a kind that was taught as OK counts"
+
+
+def test_a_defect_that_was_taught_turns_no_part_that_is_not_like_it(model):
+    """Five photos of a defect that are all unlike: every part lies within what is usual in such a class."""
+    whole = with_thresholds(model, cost_escape=10.0, cost_overkill=1.0)
+    wide = np.concatenate([drawn(1, level, level) for level in (20, 100, 140, 220, 250)])
+    after = dataclasses.replace(whole, taught=taught_to(model, wide, ng=("stain",)))
+    parts = np.concatenate([drawn(20, 60, 7), drawn(20, 180, 8)])
+    for before, verdict in zip(told(whole, parts), told(after, parts), strict=True):
+        assert verdict.ng_score == before.ng_score
+        assert verdict.judgement in {before.judgement, "NG" if verdict.label == "stain" else "OK"}
+
+
 def test_the_threshold_is_the_order_statistic_that_is_promised(model):
     found = with_thresholds(model, (200, 120)).calibration
     assert (found.units, found.promised) == (320, 0.01)

@@ -62,7 +62,7 @@ def _decided(
     rules: Rules | None,
 ) -> _Decision:
     """Return what the thresholds make of the classes that were voted for and those that are likelier."""
-    scores = ng_scores(strange.scaled, known.ng)
+    scores = ng_scores(strange.scaled, known.ng, known.new)
     is_ng = np.asarray(known.ng[winner])
     method = np.where(winner == voted, "k-NN vote", "likeness")
     unknown, chances = np.zeros(len(voted), np.bool_), np.full(len(voted), np.nan)

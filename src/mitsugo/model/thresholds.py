@@ -114,7 +114,7 @@ def _inspecting(
     if asked.cost_escape is None and asked.escapes is None:
         return None
     option = "--escapes" if asked.cost_escape is None else "--cost-escape"
-    scores = ng_scores(scaled, known.ng)
+    scores = ng_scores(scaled, known.ng, known.new)
     if scores is None:
         raise UsageError(f"{option}: the model knows no NG class; train with --ng, naming the NG classes")
     ng = known.ng[labels]
@@ -208,17 +208,27 @@ def rules_of(calibration: Calibration, known: Known, state: str) -> Rules:
     )
 
 
-def ng_scores(scaled: NDArray[np.float64], ng: Bool[np.ndarray, " c"]) -> NDArray[np.float64] | None:
+def ng_scores(
+    scaled: NDArray[np.float64], ng: Bool[np.ndarray, " c"], new: Bool[np.ndarray, " c"] | None = None
+) -> NDArray[np.float64] | None:
     """Return from 0, as an OK class, to 1, as an NG class, what images look like; None without NG classes.
 
-    The least scaled distance to an OK class, over its sum with the least to an NG class.
+    The least scaled distance to an OK class, over its sum with the least to an NG class. A defect that was
+    taught is found by its likeness: what it has, five images in a wide class, would make every part look
+    somewhat more NG. It counts where no NG class was learnt.
+
+    Args:
+        scaled: float64 (n, c), distances to each class over what is usual in it.
+        ng: (c,), whether a class is NG.
+        new: (c,), whether it was taught and is none of the model's own; None where none was.
 
     >>> ng_scores(np.array([[1.0, 3.0], [0.0, 1.0]]), np.array([False, True])).tolist()
     [0.25, 0.0]
     """
     if not ng.any() or ng.all():
         return None
-    ok, bad = (np.minimum(scaled[:, side].min(axis=1), 1e300) for side in (~ng, ng))
+    learnt = ng if new is None or new[ng].all() else ng & ~new
+    ok, bad = (np.minimum(scaled[:, side].min(axis=1), 1e300) for side in (~ng, learnt))
     total = ok + bad
     shares: NDArray[np.float64] = np.divide(ok, total, out=np.full(len(scaled), 0.5), where=total > 0)
     return shares
