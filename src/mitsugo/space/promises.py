@@ -61,14 +61,12 @@ def images_needed(share: float, confidence: float = CONFIDENCE, blocks: int = 1)
     one = math.ceil(math.log(1 - confidence) / math.log1p(-share) - 1e-12)
     if blocks == 1:
         return one
-
-    def enough(n: int) -> bool:
-        return bool(bdtr(blocks - 1, n, share) <= 1 - confidence + 1e-12)
-
     most = max(one, blocks)
-    while not enough(most):
+    while bdtr(blocks - 1, most, share) > 1 - confidence + 1e-12:
         most *= 2
-    return bisect.bisect_left(range(most), True, lo=blocks, key=enough)
+    return bisect.bisect_left(
+        range(most), True, lo=blocks, key=lambda n: bool(bdtr(blocks - 1, n, share) <= 1 - confidence + 1e-12)
+    )
 
 
 def smallest_share(n: int, confidence: float = CONFIDENCE, blocks: int = 1) -> float:
