@@ -127,7 +127,7 @@ def trained(
 def strangeness(model: Model, pixels: NDArray[np.uint8]) -> Strangeness:
     """Return how strange images are to a model, its gates weighed as its calibration weighs them."""
     balance = 1.0 if model.calibration is None else model.calibration.balance
-    return model.known.strangeness(model.embed(pixels), model.statistics(pixels), balance)
+    return model.known.strangeness(model.embed(pixels), model.statistics(pixels)).weighed(balance)
 
 
 def read_off(known: Scores, unknown: Scores) -> dict[str, float]:
@@ -176,7 +176,8 @@ def foreign(seed: int, size: Size) -> dict[str, Any]:
     """All digits are known; clothes, noise, blanks and blurs are not."""
     model, ground = trained(some_digits(np.arange(10), size), "standard", seed, size)
     softmax, _ = trained(some_digits(np.arange(10), size), "standard-softmax", seed, size)
-    plain, model = strangeness(model, np.asarray(ground.test.pixels[:])), with_thresholds(model, ground)
+    model = with_thresholds(model, ground)
+    assert model.calibration is not None
     test = np.asarray(ground.test.pixels[:])
     chance = np.random.default_rng(seed)
     blanks = np.repeat(np.arange(256, dtype=np.uint8), 4).reshape(-1, 1, 1, 1) * np.ones(
@@ -201,7 +202,12 @@ def foreign(seed: int, size: Size) -> dict[str, Any]:
             name: read_off(known[name], score) for name, score in scores_of(model, softmax, pixels).items()
         }
         for what, pixels in strangers.items()
-    } | {"scores": [plain.embedded.tolist(), plain.statistics.tolist()]}
+    } | {
+        "scores": [
+            known["embedding's gate"].tolist(),
+            (known["statistics' gate"] / model.calibration.balance).tolist(),
+        ]
+    }
 
 
 def promise(size: Size, results: Results) -> dict[str, Any]:
@@ -273,11 +279,7 @@ def inspection(name: str, seed: int, size: Size) -> dict[str, Any]:
             "escapes_words": rate(missed[ng]).words,
             "escaping_units": float(by_unit.mean()),
             "overkill": float((~ng & (scores >= told.threshold)).sum() / (~ng).sum()),
-            "false_alarms": float(
-                (
-                    np.maximum(found.embedded, calibration.balance * found.statistics) > calibration.threshold
-                ).mean()
-            ),
+            "false_alarms": float((found.weighed(calibration.balance).least > calibration.threshold).mean()),
             "false_alarms_promised": calibration.promised,
         }
     return answers

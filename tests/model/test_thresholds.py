@@ -129,7 +129,7 @@ def test_the_threshold_is_the_order_statistic_that_is_promised(model):
 def test_each_gate_has_a_limit_of_its_own_where_the_promise_has_room(model, counts, beyond):
     found = with_thresholds(model, counts).calibration
     n = sum(counts)
-    kept = model.known.strangeness(found.kept.vectors, found.kept.statistics, found.balance)
+    kept = model.known.strangeness(found.kept.vectors, found.kept.statistics).weighed(found.balance)
     assert found.balanced
     assert np.array_equal(kept.least, found.strangeness)
     assert kept.statistics.max() == pytest.approx(found.threshold)

@@ -1,6 +1,6 @@
 """All that a new image is compared with: the gallery, what was taught since, and what is usual in them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -47,15 +47,28 @@ class Strangeness:
     Args:
         scaled: float64 (n, c), the distance to each class over what is usual in it; infinite where it has no
             image.
-        by_class: float64 (n, c), the larger of that in its unit and of the statistics' distance.
-        statistics: float64 (n,), the statistics' squared distance in its unit, times the balance.
-        embedded: float64 (n,), the least scaled distance in its unit.
+        unit: of the scaled distances, where they are compared with the statistics.
+        statistics: float64 (n,), the statistics' squared distance in its unit, as it is weighed.
     """
 
     scaled: NDArray[np.float64]
-    by_class: NDArray[np.float64]
+    unit: float
     statistics: NDArray[np.float64]
-    embedded: NDArray[np.float64]
+
+    def weighed(self, balance: float) -> "Strangeness":
+        """Return it with the statistics multiplied by the balance that a calibration found."""
+        return replace(self, statistics=np.minimum(self.statistics * balance, FARTHEST))
+
+    @cached_property
+    def by_class(self) -> NDArray[np.float64]:
+        """The larger of the distance to each class, in its unit, and of the statistics', (n, c)."""
+        return np.minimum(np.maximum(self.scaled / self.unit, self.statistics[:, None]), FARTHEST)
+
+    @cached_property
+    def embedded(self) -> NDArray[np.float64]:
+        """The distance to the nearest class, in its unit, (n,)."""
+        nearest: NDArray[np.float64] = self.scaled.min(axis=1, initial=np.inf) / self.unit
+        return np.minimum(nearest, FARTHEST)
 
     @property
     def least(self) -> NDArray[np.float64]:
@@ -125,36 +138,23 @@ class Known:
             ready = classed(found.vectors, found.labels, len(found.class_names), copies=deepest)
         return nearest_of_each(vectors, ready, most, exclude)
 
-    def strangeness(
-        self, vectors: Vectors, statistics: Float32[np.ndarray, "n p"], balance: float = 1.0
-    ) -> Strangeness:
+    def strangeness(self, vectors: Vectors, statistics: Float32[np.ndarray, "n p"]) -> Strangeness:
         """Return how strange images are to each class; each answer hangs on its own image alone.
-
-        Args:
-            vectors: float32 (n, d).
-            statistics: float32 (n, p).
-            balance: what the statistics' squared distance is multiplied by, in its unit; from a calibration.
 
         Raises:
             ModelError: the model holds no gates.
         """
-        return self.strangeness_by(self.near(vectors, self.k), statistics, balance)
+        return self.strangeness_by(self.near(vectors, self.k), statistics)
 
-    def strangeness_by(
-        self, near: ClassNeighbors, statistics: Float32[np.ndarray, "n p"], balance: float = 1.0
-    ) -> Strangeness:
+    def strangeness_by(self, near: ClassNeighbors, statistics: Float32[np.ndarray, "n p"]) -> Strangeness:
         """Return how strange images are whose neighbours are known."""
         gates = self.gates
         if gates is None:
             raise ModelError("it was made before images could be told to be unknown; train again")
-        scaled = distances_at(near, self.ready.counts, self.k) / self.scales
-        unusual = self._unusual(statistics) / gates.units[1] ** 2 * balance
-        by_class = np.maximum(scaled / gates.units[0], unusual[:, None])
         return Strangeness(
-            scaled=scaled,
-            by_class=np.minimum(by_class, FARTHEST),
-            statistics=np.minimum(unusual, FARTHEST),
-            embedded=np.minimum(scaled.min(axis=1, initial=np.inf) / gates.units[0], FARTHEST),
+            scaled=distances_at(near, self.ready.counts, self.k) / self.scales,
+            unit=float(gates.units[0]),
+            statistics=np.minimum(self._unusual(statistics) / gates.units[1] ** 2, FARTHEST),
         )
 
     def twins(self, digests: NDArray[np.uint64]) -> list[NDArray[np.int64]]:

@@ -102,7 +102,7 @@ def judged(
         known: what they are compared with, with its gates.
         rules: the thresholds; None calls nothing unknown.
     """
-    strange = known.strangeness_by(near, statistics, 1.0 if rules is None else rules.balance)
+    strange = known.strangeness_by(near, statistics).weighed(1.0 if rules is None else rules.balance)
     favors = favors_of(None, known) if rules is None else rules.favors
     likelier = favored(queries, voted, near, strange.scaled, known, favors)
     decision = _decided(voted, likelier, strange, known, rules)

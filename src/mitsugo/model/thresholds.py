@@ -57,8 +57,7 @@ def calibrated(known: Known, kept: Kept, asked: Asked, state: str) -> Calibratio
     found = known.strangeness_by(near, kept.statistics)
     embedded, statistics = (unit_scores(one, kept.groups) for one in (found.embedded, found.statistics))
     balance, threshold, promised = gate_limits(embedded, statistics, asked)
-    if balance != 1:
-        found = known.strangeness_by(near, kept.statistics, balance)
+    found = found.weighed(balance)
     right, away = standing(kept.vectors, labels, near, known)
     own = found.by_class[np.arange(len(kept)), labels]
     by_class = {}

@@ -62,10 +62,10 @@ def images_needed(share: float, confidence: float = CONFIDENCE, blocks: int = 1)
     if blocks == 1:
         return one
     most = max(one, blocks)
-    while bdtr(blocks - 1, most, share) > 1 - confidence + 1e-12:
+    while not _keeps(most, blocks, share, confidence):
         most *= 2
     return bisect.bisect_left(
-        range(most), True, lo=blocks, key=lambda n: bool(bdtr(blocks - 1, n, share) <= 1 - confidence + 1e-12)
+        range(most), True, lo=blocks, key=lambda n: _keeps(n, blocks, share, confidence)
     )
 
 
@@ -101,11 +101,10 @@ def promised_rank(n: int, share: float, confidence: float = CONFIDENCE) -> int |
     (None, 299, 996)
     """
     _check(share, confidence)
-    # of n, those above the share's true quantile are Binomial(n, share): with `confidence`, n - k + 1 or more
-    above = -1
-    while above + 1 < n and bdtr(above + 1, n, share) <= 1 - confidence + 1e-12:
-        above += 1
-    return None if above < 0 else n - above
+    blocks = 0
+    while blocks < n and _keeps(n, blocks + 1, share, confidence):
+        blocks += 1
+    return n + 1 - blocks if blocks else None
 
 
 def promised_threshold(
@@ -205,6 +204,14 @@ def kept_chance(n: int, rank: int, share: float) -> float:
     0.9505
     """
     return float(betainc(n + 1 - rank, rank, share))
+
+
+def _keeps(n: int, blocks: int, share: float, confidence: float) -> bool:
+    """Return whether so many or more of n scores lie above the share's true quantile with this confidence.
+
+    How many do is Binomial(n, share).
+    """
+    return bool(bdtr(blocks - 1, n, share) <= 1 - confidence + 1e-12)
 
 
 def _check(share: float, confidence: float) -> None:
