@@ -13,7 +13,8 @@ from ..space.classed import ClassNeighbors
 from ..space.promises import p_values
 from ..values import UNKNOWN, Caution, Likeness, Neighbor, Verdict
 from .favor import favored, favors_of
-from .known import Known, Strangeness
+from .known import Known
+from .strangeness import Strangeness
 from .thresholds import Rules, ng_scores
 
 __all__ = ["EXEMPLARS", "evidence", "judged"]
@@ -63,22 +64,32 @@ def _decided(
 ) -> _Decision:
     """Return what the thresholds make of the classes that were voted for and those that are likelier."""
     scores = ng_scores(strange.scaled, known.ng, known.new)
-    is_ng = np.asarray(known.ng[winner])
     method = np.where(winner == voted, "k-NN vote", "likeness")
     unknown, chances = np.zeros(len(voted), np.bool_), np.full(len(voted), np.nan)
     if rules is not None:
         unknown = np.asarray((strange.by_class > rules.thresholds).all(axis=1))
         chances = p_values(strange.least, rules.scores, rules.blocks)
+        # its pixels speak against the class that it was called, and there is another that they allow
+        ruled_out = strange.unusual > rules.thresholds
+        moved = ruled_out[np.arange(len(winner)), winner] & ~unknown
+        allowed = np.where(strange.by_class > rules.thresholds, np.inf, strange.by_class)
+        winner = np.where(moved, allowed.argmin(axis=1), winner)
+        method = np.where(moved, "likeness", method)
     if rules is not None and rules.ng_threshold is not None and scores is not None:
         # a defect that was taught stays one: the threshold was set before anybody knew of it
         is_ng = np.greater_equal(scores, rules.ng_threshold) | (known.new & known.ng)[winner]
-        # what is unknown is on no side: its winner is what it is likest
-        other = (is_ng != known.ng[winner]) & ~unknown
-        on_side = np.where(known.ng[None, :] == is_ng[:, None], strange.scaled, np.inf)
+        on_side = np.where((known.ng[None, :] == is_ng[:, None]) & ~ruled_out, strange.scaled, np.inf)
+        # what is unknown is on no side: its winner is what it is likest; nor on one that its pixels rule out
+        other = (is_ng != known.ng[winner]) & ~unknown & np.isfinite(on_side.min(axis=1))
         winner = np.where(other, on_side.argmin(axis=1), winner)
         method = np.where(other, "threshold", method)
     return _Decision(
-        winner=winner, method=method.tolist(), is_ng=is_ng, unknown=unknown, chances=chances, ng_scores=scores
+        winner=winner,
+        method=method.tolist(),
+        is_ng=known.ng[winner],
+        unknown=unknown,
+        chances=chances,
+        ng_scores=scores,
     )
 
 
@@ -108,10 +119,10 @@ def judged(
     decision = _decided(voted, likelier, strange, known, rules)
     likenesses = _likenesses(decision.winner, near, strange, known, rules)
     names = known.embeddings.class_names
+    by_statistics, least = strange.by_statistics, strange.least
     told = []
     for row, (verdict, likeness) in enumerate(zip(plain, likenesses, strict=True)):
         winner, unknown = int(decision.winner[row]), bool(decision.unknown[row])
-        by_statistics = strange.statistics[row] > strange.embedded[row]
         told.append(
             dataclasses.replace(
                 verdict,
@@ -121,8 +132,8 @@ def judged(
                 unknown=unknown,
                 judgement=decision.judgement(row),
                 p_value=None if rules is None else float(decision.chances[row]),
-                gate=None if rules is None else "statistics" if by_statistics else "embedding",
-                strangeness=float(strange.least[row]),
+                gate=None if rules is None else "statistics" if by_statistics[row] else "embedding",
+                strangeness=float(least[row]),
                 ng_score=None if decision.ng_scores is None else float(decision.ng_scores[row]),
                 promised=None if rules is None else bool(rules.promised[winner]) and not rules.stale,
                 warnings=(*verdict.warnings, *_reservations(winner, known, rules)),
