@@ -37,7 +37,7 @@ from sklearn.metrics import roc_auc_score
 
 import mitsugo
 from mitsugo.model.bundle import Model
-from mitsugo.model.known import Strangeness
+from mitsugo.model.strangeness import Strangeness
 from mitsugo.model.thresholds import calibrated, gate_limits, ng_scores
 from mitsugo.recipes import Recipe
 from mitsugo.settings import parsed

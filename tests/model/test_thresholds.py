@@ -431,6 +431,7 @@ def test_a_bundle_keeps_its_thresholds(model, tmp_path):
         ({"ng": ("dent",)}, "an NG class is none of its classes"),
         ({"taught": "other"}, "what was taught belongs to another model"),
         ({"gates": "narrow"}, "tells the unusual of 1 classes"),
+        ({"gates": "folded"}, "101 images were folded in, its gallery has 100"),
         ({"seen": "shifted"}, "do not begin with those of its gallery"),
     ],
 )
@@ -442,6 +443,9 @@ def test_parts_that_do_not_belong_together_are_refused(model, change, message):
         ),
         "narrow": dataclasses.replace(
             model.gates, scales=model.gates.scales[:1], folded=model.gates.folded[:1]
+        ),
+        "folded": dataclasses.replace(
+            model.gates, others=np.zeros((101, len(model.gates.mean))), reach=np.ones(101)
         ),
         "shifted": dataclasses.replace(model.seen, parts=np.full(100, 2, np.uint8)),
     }

@@ -361,6 +361,10 @@ def _check_verdicts(model: Model) -> None:
         raise ModelError(
             f"it tells the unusual by {len(model.gates.mean)} statistics, an image of it has {taken}"
         )
+    if model.gates is not None and len(model.gates.others) > len(model.gallery):
+        raise ModelError(
+            f"{len(model.gates.others)} images were folded in, its gallery has {len(model.gallery)}"
+        )
     if model.seen is not None and len(model.seen.parts) < len(model.gallery):
         raise ModelError(
             f"it names {len(model.seen.parts)} images that it was made with, its gallery has "

@@ -23,7 +23,8 @@ class Gates:
         scales: float64 (c,), how far from each class its images usually lie.
         mean: float64 (p,), of the statistics of the learnt images.
         whitener: float64 (p, p): the length of (statistics - mean) @ whitener is their Mahalanobis distance.
-        others: float64 (t, p), the whitened statistics of images that were taught and folded in.
+        others: float64 (t, p), the whitened statistics of images that were taught and folded in, the last t
+            of the gallery.
         reach: float64 (t,), how much wider than the learnt images the class of each of these is spread.
         folded: uint8 (c,), 1 for a class that was taught, and not trained on.
         units: float64 (2,), a score of the embedding's and of the statistics' gate that few learnt images
