@@ -129,3 +129,14 @@ def test_the_threshold_between_ok_and_ng_turns_none_to_a_side_that_its_pixels_ru
     told = verdicts(asked, known, 1, rules_of(calibration, known, "after"))
     assert {verdict.judgement for verdict in told} <= {"NG", "unknown"}
     assert "NG" in {verdict.judgement for verdict in told}
+
+
+def test_what_the_threshold_makes_ng_is_named_after_a_learnt_class(model, stains, write_parts, tmp_path):
+    """A taught class that is wide lies near every part; it is found by its likeness, not by the threshold."""
+    inspecting = dataclasses.replace(model.calibration.inspecting, threshold=0.0)
+    calibration = dataclasses.replace(model.calibration, inspecting=inspecting)
+    after = dataclasses.replace(model, calibration=calibration, taught=taught_to(model, stains[:5]))
+    parts = pixels_of(write_parts(tmp_path / "ok", "ok", 40, 3))
+    told = [verdict for verdict in after.classify(parts, [""] * 40) if not verdict.unknown]
+    assert {verdict.label for verdict in told if verdict.method == "threshold"} == {"ng"}
+    assert {verdict.judgement for verdict in told} == {"NG"}

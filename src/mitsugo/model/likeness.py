@@ -15,7 +15,7 @@ from ..values import UNKNOWN, Caution, Likeness, Neighbor, Verdict
 from .favor import favored, favors_of
 from .known import Known
 from .strangeness import Strangeness
-from .thresholds import Rules, ng_scores
+from .thresholds import Rules, ng_scores, scoring
 
 __all__ = ["EXEMPLARS", "evidence", "judged"]
 
@@ -78,8 +78,10 @@ def _decided(
     if rules is not None and rules.ng_threshold is not None and scores is not None:
         # a defect that was taught stays one: the threshold was set before anybody knew of it
         is_ng = np.greater_equal(scores, rules.ng_threshold) | (known.new & known.ng)[winner]
-        on_side = np.where((known.ng[None, :] == is_ng[:, None]) & ~ruled_out, strange.scaled, np.inf)
-        # what is unknown is on no side: its winner is what it is likest; nor on one that its pixels rule out
+        # no part is OK that its pixels rule out; an NG one has a learnt class's name, where there is one
+        side = np.where(is_ng[:, None], scoring(known.ng, known.new), ~known.ng & ~ruled_out)
+        on_side = np.where(side, strange.scaled, np.inf)
+        # what is unknown is on no side: its winner is what it is likest
         other = (is_ng != known.ng[winner]) & ~unknown & np.isfinite(on_side.min(axis=1))
         winner = np.where(other, on_side.argmin(axis=1), winner)
         method = np.where(other, "threshold", method)

@@ -16,7 +16,7 @@ from ..values import Asked, Calibration, Inspecting, Kept
 from .favor import favors_of, standing
 from .known import CLEARANCE, Known
 
-__all__ = ["Rules", "calibrated", "gate_limits", "ng_scores", "rules_of", "unit_scores"]
+__all__ = ["Rules", "calibrated", "gate_limits", "ng_scores", "rules_of", "scoring", "unit_scores"]
 
 LEAST_LIMIT: Final = 1e-6
 REACHED: Final = CLEARANCE**-2
@@ -226,11 +226,16 @@ def ng_scores(
     """
     if not ng.any() or ng.all():
         return None
-    learnt = ng if new is None or new[ng].all() else ng & ~new
-    ok, bad = (np.minimum(scaled[:, side].min(axis=1), 1e300) for side in (~ng, learnt))
+    bad_ones = ng if new is None else scoring(ng, new)
+    ok, bad = (np.minimum(scaled[:, side].min(axis=1), 1e300) for side in (~ng, bad_ones))
     total = ok + bad
     shares: NDArray[np.float64] = np.divide(ok, total, out=np.full(len(scaled), 0.5), where=total > 0)
     return shares
+
+
+def scoring(ng: Bool[np.ndarray, " c"], new: Bool[np.ndarray, " c"]) -> NDArray[np.bool_]:
+    """Return which NG classes the NG score counts, (c,): those that were learnt, or all where none was."""
+    return ng if new[ng].all() else ng & ~new
 
 
 def unit_scores(scores: NDArray[np.float64], groups: Int64[np.ndarray, " n"]) -> NDArray[np.float64]:
