@@ -13,7 +13,7 @@ from mitsugo.files import read_sealed, sha256_of, write_sealed
 from mitsugo.model.bundle import Model
 from mitsugo.model.networks import Architecture, build, initialise
 from mitsugo.model.preprocessing import Preprocessing
-from mitsugo.values import LabeledImages
+from mitsugo.values import Embeddings, LabeledImages, Taught, digests_of
 
 POINTS = [(0, 0), (0, 10), (10, 0), (200, 200), (200, 210)]
 
@@ -119,3 +119,26 @@ def refused():
         return str(refusal.value)
 
     return load
+
+
+def _taught_to(model, pixels, name="stain", ng=()):
+    n = len(pixels)
+    return Taught(
+        embeddings=Embeddings(
+            vectors=model.embed(pixels),
+            labels=np.zeros(n, np.int64),
+            class_names=(name,),
+            names=tuple(f"{name} {i}" for i in range(n)),
+            fingerprint=model.fingerprint,
+        ),
+        statistics=model.statistics(pixels),
+        digests=digests_of(pixels),
+        ng=ng,
+        state="after",
+    )
+
+
+@pytest.fixture(scope="session")
+def taught_to():
+    """Make what a model was taught from images of one class."""
+    return _taught_to

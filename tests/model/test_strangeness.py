@@ -11,28 +11,11 @@ from mitsugo.model.classification import Queries, verdicts
 from mitsugo.model.strangeness import Strangeness
 from mitsugo.model.thresholds import rules_of
 from mitsugo.tasks.calibrate import calibrate
-from mitsugo.values import Embeddings, Taught, digests_of
+from mitsugo.values import digests_of
 
 
 def pixels_of(paths):
     return np.stack([np.asarray(Image.open(path)) for path in paths])[:, None]
-
-
-def taught_to(model, pixels, name="stain", ng=("stain",)):
-    n = len(pixels)
-    return Taught(
-        embeddings=Embeddings(
-            vectors=model.embed(pixels),
-            labels=np.zeros(n, np.int64),
-            class_names=(name,),
-            names=tuple(f"{name} {i}" for i in range(n)),
-            fingerprint=model.fingerprint,
-        ),
-        statistics=model.statistics(pixels),
-        digests=digests_of(pixels),
-        ng=ng,
-        state="after",
-    )
 
 
 def queries_of(model, pixels, vectors):
@@ -89,15 +72,15 @@ def test_whoever_is_within_the_limits_of_each_gate_is_known():
         assert (found.weighed(first / second).least[within] <= first * (1 + 1e-12)).all()
 
 
-def test_of_a_defect_that_lies_anywhere_five_photos_are_enough(model, stains):
-    after = dataclasses.replace(model, taught=taught_to(model, stains[:5]))
+def test_of_a_defect_that_lies_anywhere_five_photos_are_enough(model, stains, taught_to):
+    after = dataclasses.replace(model, taught=taught_to(model, stains[:5], ng=("stain",)))
     found = after.classify(stains[5:], [str(row) for row in range(100)])
     assert sum(verdict.label == "stain" for verdict in found) >= 90
     assert all(verdict.judgement in {"NG", "unknown"} for verdict in found), "none of them escapes"
 
 
-def test_noise_blanks_and_negatives_stay_unknown_after_that_lesson(model, stains):
-    after = dataclasses.replace(model, taught=taught_to(model, stains[:5]))
+def test_noise_blanks_and_negatives_stay_unknown_after_that_lesson(model, stains, taught_to):
+    after = dataclasses.replace(model, taught=taught_to(model, stains[:5], ng=("stain",)))
     noise = np.random.default_rng(0).integers(0, 256, (50, 1, 24, 24)).astype(np.uint8)
     levels = np.arange(0, 256, 5, dtype=np.uint8).reshape(-1, 1, 1, 1)
     for foreign in (noise, np.broadcast_to(levels, (len(levels), 1, 24, 24)), 255 - stains[5:]):
@@ -105,12 +88,12 @@ def test_noise_blanks_and_negatives_stay_unknown_after_that_lesson(model, stains
         assert all(verdict.unknown for verdict in found)
 
 
-def test_what_looks_like_a_taught_defect_is_no_ok_part_wherever_its_embedding_lies(model, stains):
+def test_what_looks_like_a_taught_defect_is_no_ok_part_wherever_its_embedding_lies(model, stains, taught_to):
     rows = np.flatnonzero(model.gallery.labels == model.class_names.index("ok"))[:20]
     asked = queries_of(model, stains[5:25], model.gallery.vectors[rows])
     rules = rules_of(model.calibration, model.known, model.state)
     assert all(verdict.unknown for verdict in verdicts(asked, model.known, 5, rules))
-    after = dataclasses.replace(model, taught=taught_to(model, stains[:5])).known
+    after = dataclasses.replace(model, taught=taught_to(model, stains[:5], ng=("stain",))).known
     before, told = (
         verdicts(asked, after, 5, one) for one in (None, rules_of(model.calibration, after, "after"))
     )
@@ -120,9 +103,11 @@ def test_what_looks_like_a_taught_defect_is_no_ok_part_wherever_its_embedding_li
     assert {verdict.method for verdict in named} <= {"likeness"}
 
 
-def test_the_threshold_between_ok_and_ng_turns_none_to_a_side_that_its_pixels_rule_out(model, stains):
+def test_the_threshold_between_ok_and_ng_turns_none_to_a_side_that_its_pixels_rule_out(
+    model, stains, taught_to
+):
     """Stains that were taught as NG, with a threshold that calls nothing NG."""
-    known = dataclasses.replace(model, taught=taught_to(model, stains[:40], "ng", ())).known
+    known = dataclasses.replace(model, taught=taught_to(model, stains[:40], "ng")).known
     asked = queries_of(model, stains[40:60], np.repeat(known.embeddings.vectors[-1:], 20, axis=0))
     inspecting = dataclasses.replace(model.calibration.inspecting, threshold=1.0)
     calibration = dataclasses.replace(model.calibration, inspecting=inspecting)
@@ -131,11 +116,15 @@ def test_the_threshold_between_ok_and_ng_turns_none_to_a_side_that_its_pixels_ru
     assert "NG" in {verdict.judgement for verdict in told}
 
 
-def test_what_the_threshold_makes_ng_is_named_after_a_learnt_class(model, stains, write_parts, tmp_path):
+def test_what_the_threshold_makes_ng_is_named_after_a_learnt_class(
+    model, stains, write_parts, tmp_path, taught_to
+):
     """A taught class that is wide lies near every part; it is found by its likeness, not by the threshold."""
     inspecting = dataclasses.replace(model.calibration.inspecting, threshold=0.0)
     calibration = dataclasses.replace(model.calibration, inspecting=inspecting)
-    after = dataclasses.replace(model, calibration=calibration, taught=taught_to(model, stains[:5]))
+    after = dataclasses.replace(
+        model, calibration=calibration, taught=taught_to(model, stains[:5], ng=("stain",))
+    )
     parts = pixels_of(write_parts(tmp_path / "ok", "ok", 40, 3))
     told = [verdict for verdict in after.classify(parts, [""] * 40) if not verdict.unknown]
     assert {verdict.label for verdict in told if verdict.method == "threshold"} == {"ng"}

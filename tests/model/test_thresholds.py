@@ -16,11 +16,9 @@ from mitsugo.model.thresholds import calibrated, ng_scores, rules_of, unit_score
 from mitsugo.values import (
     VALIDATION,
     Asked,
-    Embeddings,
     Kept,
     LabeledImages,
     Seen,
-    Taught,
     digests_of,
 )
 
@@ -107,7 +105,7 @@ def test_a_defect_that_was_taught_moves_no_ng_score_but_where_it_is_the_only_one
     assert ng_scores(scaled, ~ng, new).tolist() == [0.5, 0.2], "a kind that was taught as OK counts"
 
 
-def test_a_defect_that_was_taught_turns_no_part_that_is_not_like_it(model):
+def test_a_defect_that_was_taught_turns_no_part_that_is_not_like_it(model, taught_to):
     """Five photos of a defect that are all unlike: every part lies within what is usual in such a class."""
     whole = with_thresholds(model, cost_escape=10.0, cost_overkill=1.0)
     wide = np.concatenate([drawn(1, level, level) for level in (20, 100, 140, 220, 250)])
@@ -308,24 +306,7 @@ def test_an_image_of_the_gallery_is_told_and_does_not_vote(model):
     assert verdict.neighbors[0].distance > 0
 
 
-def taught_to(model, pixels, name="stain", ng=()):
-    n = len(pixels)
-    return Taught(
-        embeddings=Embeddings(
-            vectors=model.embed(pixels),
-            labels=np.zeros(n, np.int64),
-            class_names=(name,),
-            names=tuple(f"{name} {i}" for i in range(n)),
-            fingerprint=model.fingerprint,
-        ),
-        statistics=model.statistics(pixels),
-        digests=digests_of(pixels),
-        ng=ng,
-        state="after",
-    )
-
-
-def test_a_class_taught_from_five_images_is_found_and_noise_stays_unknown(model):
+def test_a_class_taught_from_five_images_is_found_and_noise_stays_unknown(model, taught_to):
     whole = with_thresholds(model)
     foreign = drawn(15, 240, 5)
     assert all(verdict.unknown for verdict in told(whole, foreign[5:]))
@@ -346,7 +327,7 @@ def test_a_class_taught_from_five_images_is_found_and_noise_stays_unknown(model)
 
 
 @pytest.mark.parametrize(("level", "factor"), [(240, FAVOR), (75, None), (None, LEAST_FAVOR)])
-def test_a_lesson_takes_few_of_the_calibration_images(model, level, factor):
+def test_a_lesson_takes_few_of_the_calibration_images(model, level, factor, taught_to):
     """Far from the others a class has all its favour, beside one less, and the least where it is the same."""
     whole = with_thresholds(model)
     taught = np.repeat(pictures((200, 120), 50)[:2], 5, axis=0) if level is None else drawn(8, level, 5)
@@ -392,7 +373,7 @@ def test_what_is_unknown_is_likest_what_its_neighbours_are_whatever_the_threshol
             assert verdict.winner.label == verdict.neighbors[0].label
 
 
-def test_images_taught_to_a_known_class_make_it_wider(model):
+def test_images_taught_to_a_known_class_make_it_wider(model, taught_to):
     whole = with_thresholds(model)
     foreign = drawn(8, 110, 5)
     before = [verdict.winner.scaled for verdict in told(whole, foreign[4:])]
@@ -403,7 +384,7 @@ def test_images_taught_to_a_known_class_make_it_wider(model):
     assert all(verdict.winner.scaled < scaled for verdict, scaled in zip(found, before, strict=True))
 
 
-def test_an_image_taught_twice_over_leaves_all_its_copies_out(model):
+def test_an_image_taught_twice_over_leaves_all_its_copies_out(model, taught_to):
     image = model_image(model, 3)
     after = dataclasses.replace(model, taught=taught_to(model, image, "stain"))
     (verdict,) = told(after, image)
@@ -435,7 +416,7 @@ def test_a_bundle_keeps_its_thresholds(model, tmp_path):
         ({"seen": "shifted"}, "do not begin with those of its gallery"),
     ],
 )
-def test_parts_that_do_not_belong_together_are_refused(model, change, message):
+def test_parts_that_do_not_belong_together_are_refused(model, change, message, taught_to):
     taught = taught_to(model, drawn(2, 1, 1))
     made = {
         "other": dataclasses.replace(

@@ -36,7 +36,7 @@ TWICE: Final = 2.0
 BESIDE: Final = 0.2
 """Of the squared distance of a taught image from the learnt ones: so far apart its class may lie, though its
 few images do not show it: how the learnt ones vary does not tell how others do. Of stains that lie anywhere
-on plain surfaces 16 and 37 % were unusual still after five of them, and 1 and 24 % with this; with a quarter,
+on plain surfaces 16 and 37 % were unusual still after five of them, and 1 and 24 % with this; with a third,
 noise passed where images are as varied as solar cells."""
 FEW: Final = 2
 """Its own spread counts by its images, that of the learnt ones as so many: a distance of many numbers varies
@@ -165,13 +165,14 @@ class Known:
         own = _whitened(statistics, self.gates.mean, self.gates.whitener)
         found = np.repeat(np.einsum("np,np->n", own, own)[:, None], len(self.scales), axis=1)
         labels = self.embeddings.labels[len(self.embeddings) - len(self.whitened) :]
+        of_class = {label: labels == label for label in np.unique(labels).tolist()}
         step = max(1, MOST_BYTES // (8 * max(1, self.whitened.size)))
         for start in range(0, len(own) if len(self.whitened) else 0, step):
             part = slice(start, start + step)
             apart = own[part, None] - self.whitened
             squares = np.einsum("ntp,ntp->nt", apart, apart) / self.reach**2
-            for label in np.unique(labels).tolist():
-                nearest, usual = squares[:, labels == label].min(axis=1), 2 * apart.shape[2]
+            for label, rows in of_class.items():
+                nearest, usual = squares[:, rows].min(axis=1), 2 * apart.shape[2]
                 # two images of one kind lie twice as far apart, in the square, as one from the mean of its
                 # kind; what lies much farther is of another kind, and half of a long way would not be long
                 taught = np.maximum(nearest / 2, nearest - usual)

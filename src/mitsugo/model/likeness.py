@@ -67,13 +67,14 @@ def _decided(
     method = np.where(winner == voted, "k-NN vote", "likeness")
     unknown, chances = np.zeros(len(voted), np.bool_), np.full(len(voted), np.nan)
     if rules is not None:
-        unknown = np.asarray((strange.by_class > rules.thresholds).all(axis=1))
+        too_strange = strange.by_class > rules.thresholds
+        unknown = np.asarray(too_strange.all(axis=1))
         chances = p_values(strange.least, rules.scores, rules.blocks)
         # its pixels speak against the class that it was called, and there is another that they allow
         ruled_out = strange.unusual > rules.thresholds
         moved = ruled_out[np.arange(len(winner)), winner] & ~unknown
-        allowed = np.where(strange.by_class > rules.thresholds, np.inf, strange.by_class)
-        winner = np.where(moved, allowed.argmin(axis=1), winner)
+        likest = np.where(too_strange, np.inf, strange.by_class).argmin(axis=1)
+        winner = np.where(moved, likest, winner)
         method = np.where(moved, "likeness", method)
     if rules is not None and rules.ng_threshold is not None and scores is not None:
         # a defect that was taught stays one: the threshold was set before anybody knew of it
